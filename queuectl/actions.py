@@ -1,0 +1,202 @@
+"""What people do to jobs and workers: cancel, remove, revive, prune, wait, stop.
+
+Promises
+    Each is one move per job and loses a race quietly: a job that a worker took first
+    is then treated as the running job that it is.
+    A refusal changes nothing.
+Leaves to others
+    finding the jobs (lookup), the moves (spool), ending a command (worker).
+Raises
+    WrongState; NoSuchJob from the search.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from queuectl import disk, host, liveness, lookup, recovery, results, units
+from queuectl.config import Settings
+from queuectl.errors import WrongState
+from queuectl.filename import decode
+from queuectl.spool import Claim, Entry, Spool
+
+#: Seconds between two looks of somebody who waits, at first and at most.
+PAUSE, LONGEST_PAUSE = 0.02, 0.25
+
+#: Seconds for which the record of a job that has just ended may be on its way.
+RECORD_PATIENCE = 1.0
+
+#: What `wait` answers for an end that has no exit code of its own; as timeout(1) and the shell say it.
+TIMED_OUT, CANCELLED, FAILED = 124, 130, 1
+
+
+def revive(spool: Spool, entry: Entry) -> Entry | None:
+    """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
+    if entry.state != "dead":
+        raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
+    return spool.move(entry, "pending", entry.name._replace(time=time.time(), attempts=0))
+
+
+def remove(spool: Spool, entry: Entry) -> bool:
+    """Remove a job that is not running, with its logs and history. False: it was gone."""
+    if entry.state == "processing":
+        raise WrongState(f"job {entry.name.id} is running; 'queuectl cancel {entry.name.id}' first")
+    if decode(os.path.basename(entry.file)) is None:
+        return disk.unlink(spool.at(entry.file))
+    return spool.remove(entry)
+
+
+def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
+    """Cancel a job that waits, or ask for the end of one that runs."""
+    while True:
+        entry = lookup.find(spool, id)
+        if entry.state in ("completed", "dead"):
+            raise WrongState(f"job {entry.name.id} is {entry.state} already; there is nothing to cancel")
+        if entry.state == "processing":
+            if _ask_to_cancel(spool, entry):
+                return "asked"
+        elif decode(os.path.basename(entry.file)) is None:
+            raise WrongState(f"{entry.file} has not been admitted by a worker yet; remove it with 'rm {spool.at(entry.file)}'")
+        elif _cancel_waiting(spool, entry):
+            return "cancelled"
+        # RACE: it moved between the look and the deed; look again.
+
+
+def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
+    now = time.time()
+    moved = spool.move(entry, "dead", entry.name._replace(time=now))
+    if moved is None:
+        return False
+    # CRASH: dying here leaves a dead job without a reason; it is shown as such.
+    run = recovery.blank(Claim(entry.file, entry.name, ""), moved.file)
+    ended = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": "cancelled before it ran"}
+    results.append(spool.at("results"), entry.name.id, run | ended | {"host": host.place().host})
+    return True
+
+
+def _ask_to_cancel(spool: Spool, entry: Entry) -> bool:
+    try:
+        disk.write(spool.at(entry.file + recovery.CANCEL), b"", durable=False)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        return False
+    if not disk.is_there(spool.at(entry.file)):
+        disk.unlink(spool.at(entry.file + recovery.CANCEL))
+        return False
+    who = liveness.read(spool, entry.worker or "")
+    if who and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
+        _signal(who.supervisor_pid, signal.SIGUSR1)  # others see the file at their next heartbeat
+    return True
+
+
+def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
+    """Remove completed and dead jobs, and rejected drops, that are past the retention settings: how many of each."""
+    completed = sorted(spool.entries("completed"), key=lambda entry: entry.name.time, reverse=True)
+    over = completed[settings.keep_completed_count :]
+    old = [e for e in completed[: settings.keep_completed_count] if now - e.name.time > settings.keep_completed]
+    dead = [e for e in spool.entries("dead") if now - e.name.time > settings.keep_dead]
+    return {
+        "completed": sum(spool.remove(entry) for entry in over + old),
+        "dead": sum(spool.remove(entry) for entry in dead),
+        "rejected": spool.prune_rejected(now - settings.keep_dead),
+    }
+
+
+# -- waiting
+
+
+class Waited(NamedTuple):
+    """A job that ended, and the exit code that says how."""
+
+    id: str
+    state: str
+    code: int
+
+
+def wait(spool: Spool, wanted: Iterable[str], timeout: float | None, ended: Callable[[Waited], None]) -> list[Waited] | None:
+    """Wait until all these jobs are completed or dead; `ended` hears of each. None: the time was over first."""
+    left = {entry.name.id: entry for entry in (lookup.find(spool, id) for id in wanted)}
+    order, done = list(left), {}
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = PAUSE
+    while True:
+        for id in list(left):
+            if waited := _ended(spool, id):
+                done[id] = waited
+                del left[id]
+                ended(waited)
+        if not left:
+            return [done[id] for id in order]
+        if deadline is not None and time.monotonic() >= deadline:
+            return None
+        time.sleep(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic())))
+        pause = min(LONGEST_PAUSE, pause * 1.2)
+
+
+def _ended(spool: Spool, id: str) -> Waited | None:
+    entry = lookup.find(spool, id)
+    if entry.state not in ("completed", "dead"):
+        return None
+    run = lookup.last_run(spool, entry)
+    if run is None and time.time() - entry.name.time < RECORD_PATIENCE:
+        return None
+    return Waited(id, entry.state, exit_code(entry.state, run))
+
+
+def exit_code(state: str, run: lookup.Record | None) -> int:
+    """The exit code that stands for how a job ended."""
+    if state == "completed":
+        return 0
+    outcome = run.get("outcome") if run else None
+    if run and outcome == "failed":
+        if run.get("signal"):
+            return 128 + int(run["signal"])
+        return int(run.get("exit_code") or FAILED)
+    return {"timeout": TIMED_OUT, "cancelled": CANCELLED}.get(str(outcome), FAILED)
+
+
+# -- workers
+
+
+def supervisors(spool: Spool) -> dict[int, list[str]]:
+    """The supervisors of this spool that live here: process id -> names of their workers."""
+    found: dict[int, list[str]] = {}
+    for name in liveness.names(spool):
+        who = liveness.read(spool, name)
+        if who and who.is_here and disk.is_held(spool.at("workers", name + ".lock")):
+            found.setdefault(who.supervisor_pid, []).append(name)
+    return found
+
+
+def stop(spool: Spool, timeout: float | None, *, now: bool) -> tuple[list[int], list[int]]:
+    """Stop this spool's supervisors on this host and wait for them: (those that stopped, those that still run)."""
+    running = supervisors(spool)
+    for pid in running:
+        _signal(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    left = _left(spool, running)
+    while left and (deadline is None or time.monotonic() < deadline):
+        time.sleep(PAUSE)
+        left = _left(spool, running)
+    return sorted(set(running) - set(left)), left
+
+
+def _left(spool: Spool, running: dict[int, list[str]]) -> list[int]:
+    """Those supervisors of which a worker or the process itself is still there."""
+    return [
+        pid
+        for pid, names in running.items()
+        if any(disk.is_held(spool.at("workers", name + ".lock")) for name in names) or host.is_running(pid)
+    ]
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # RACE: it has just ended

@@ -1,0 +1,117 @@
+"""Admission: a file that some program dropped becomes a job, or is set aside with a reason.
+
+A drop is taken into the worker's own directory, judged there, and moved to pending/
+under a full name: whoever takes it judges it, and nobody can change which file that is.
+A text that ends too early may still be being written, so it gets a grace; a JSON object
+cut short is never JSON, so a drop that can be read is whole.
+
+Promises
+    A good drop becomes one job, with its own priority, time and id.
+    Nothing is opened that could block, and no link is followed.
+    What is no job ends in rejected/, its bytes untouched, with a reason for people.
+Leaves to others
+    how long the grace is, by whose clock (supervisor).
+Raises
+    OSError from the disk; never for what a drop is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Literal, NamedTuple
+
+from queuectl import disk, host, ids
+from queuectl.errors import InvalidJob
+from queuectl.filename import Name, decode, encode, fitted, looks_encoded
+from queuectl.job import Job, Unfinished, parse
+from queuectl.spool import Spool
+
+
+class Admitted(NamedTuple):
+    """A drop is now the job in `file`, a path from the spool."""
+
+    file: str
+    name: Name
+
+
+class Broken(NamedTuple):
+    """A drop cannot be read yet. `mark` stays the same for as long as nobody writes to it."""
+
+    why: str
+    mark: str
+
+
+class Rejected(NamedTuple):
+    """A drop was set aside."""
+
+    why: str
+
+
+Answer = Admitted | Broken | Rejected | Literal["gone"]
+
+
+def admit(spool: Spool, drop: str, worker: str, *, last: bool) -> Answer:
+    """Judge the file `drop` in pending/. With `last` its grace is over: what is still broken is rejected."""
+    place = f"pending/{drop}"
+    if decode(drop) is None and looks_encoded(drop):
+        return _set_aside(spool, place, "the name has the form of a full name but is not one: see 'A job's name' in docs/format.md")
+    first = _judge(spool, place)
+    if isinstance(first, Broken) and not last:
+        return first
+    if first == "gone":
+        return "gone"
+    taken = f"processing/{worker}/{drop}"
+    # RACE: another worker took it, or its producer took it back.
+    if not disk.rename(spool.at(place), spool.at(taken)):
+        return "gone"
+    # CRASH: a drop in a worker's directory is given back by its rescue.
+    return _settle(spool, taken, last=last)
+
+
+def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
+    """Judge again what is now ours alone: the name may have been used for another file since."""
+    found = _judge(spool, taken)
+    if isinstance(found, Broken) and not last:
+        give_back(spool, taken)
+        return found
+    if not isinstance(found, Job):
+        return _set_aside(spool, taken, found.why if isinstance(found, Broken | Rejected) else "it vanished")
+    id = found.id or ids.fresh()
+    if found.id and not spool.hold_id(id, spool.at(taken)):
+        return _set_aside(spool, taken, f"id {id!r} is taken: a job with this id is {spool.state_of(id)}")
+    name = Name(found.due(time.time()), found.priority, 0, id)
+    target = f"pending/{encode(name)}"
+    return Admitted(target, name) if disk.rename(spool.at(taken), spool.at(target)) else "gone"
+
+
+def give_back(spool: Spool, taken: str) -> None:
+    """Put a drop back into pending/, under a name of its own: a newer drop may have its old one."""
+    stem = os.path.basename(taken).removesuffix(".json")
+    name = fitted("", stem, 150) + f".{host.nonce()}.json"
+    disk.rename(spool.at(taken), spool.at("pending", name))
+
+
+def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]:
+    try:
+        content = disk.read(spool.at(file), spool.settings().max_job_size)
+    except FileNotFoundError:
+        return "gone"
+    except disk.NotPlain as error:
+        return Rejected(error.strerror or "is no plain file")
+    except PermissionError:
+        return Broken("cannot be read: permission denied", "denied")
+    try:
+        job = parse(content.data)
+    except Unfinished as error:
+        return Broken(str(error), content.mark)
+    except InvalidJob as error:
+        return Rejected(str(error))
+    # CRASH: a worker that died between holding the id and moving the file left it with two names.
+    ours = 1 + (job.id is not None and disk.is_same(spool.at("ids", job.id), spool.at(file)))
+    # link + unlink producers have one name more for a moment.
+    return job if content.links <= ours else Broken("has a second hard link", content.mark)
+
+
+def _set_aside(spool: Spool, file: str, why: str) -> Answer:
+    return Rejected(why) if spool.reject(file, why) else "gone"

@@ -1,0 +1,133 @@
+"""The command line: words in, verbs out, records printed. The only room that prints.
+
+Each family of commands is a module here, imported when one of its commands is used.
+
+Promises
+    Results go to stdout, everything else to stderr.
+    Every refusal is one line with its cure and an exit code that says which kind:
+    1 refused or failed, 2 wrong words, 3 no such job, 4 the id is taken.
+    Never a traceback for what a user, a file or a signal did.
+Leaves to others
+    everything that is not words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from queuectl import __version__
+from queuectl.errors import QueuectlError
+
+#: Where each command lives.
+COMMANDS = {
+    "enqueue": "enqueue",
+    "worker": "worker",
+    "status": "look",
+    "list": "look",
+    "show": "look",
+    "logs": "look",
+    "wait": "act",
+    "cancel": "act",
+    "remove": "act",
+    "prune": "act",
+    "dlq": "dlq",
+    "config": "settings",
+    "init": "act",
+}
+
+#: What to do about an error of the disk that has no better words.
+CURES = {
+    errno.ENOSPC: "make room on the disk and try again",
+    errno.EDQUOT: "your quota is used up: make room and try again",
+    errno.EROFS: "the file system is read-only: mount it writable, or name another spool with --spool",
+    errno.EACCES: "run as the owner of the spool, or name another with --spool",
+    errno.EPERM: "run as the owner of the spool, or name another with --spool",
+    errno.EMFILE: "too many open files: raise 'ulimit -n'",
+    errno.ENFILE: "too many open files on this machine",
+}
+
+
+class Family(click.Group):
+    """The commands, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"queuectl.cli.{COMMANDS[name]}"), name + "_")
+        return command
+
+
+@click.group(cls=Family, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--spool",
+    "path",
+    metavar="DIR",
+    envvar="QUEUECTL_SPOOL",
+    default="~/.queuectl",
+    show_default=True,
+    help="The spool to work on.  [env: QUEUECTL_SPOOL]",
+)
+@click.version_option(__version__, prog_name="queuectl")
+@click.pass_context
+def cli(ctx: click.Context, path: str) -> None:
+    """Background jobs in plain files: a directory is the queue, a JSON file is a job, a rename is a change of state.
+
+    \b
+    queuectl enqueue -c 'echo hi'         put a job in
+    queuectl worker start --count 2       run jobs
+    queuectl                              how things are (the same as: queuectl status)
+
+    At least once. A job is safe once `enqueue` has returned (or once your rename into `pending/` is on disk): no crash
+    of a worker, of the machine or of a disk that is full loses it. A job whose worker died runs again.
+
+    Exit codes: 0 done; 1 refused or failed; 2 wrong words; 3 no such job; 4 the id is taken.
+    """
+    from queuectl.spool import Spool
+
+    ctx.obj = Spool(path)
+    if ctx.invoked_subcommand is None:
+        from queuectl.cli.look import status_
+
+        ctx.invoke(status_)
+
+
+def main() -> None:
+    """The program."""
+    # `queuectl list | head -1` ends as every Unix tool does.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(run())
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run the program with these words and answer its exit code."""
+    try:
+        code: Any = cli.main(argv, prog_name="queuectl", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except QueuectlError as error:
+        return complain(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        cure = CURES.get(error.errno or 0, "see 'queuectl status', and the file system")
+        return complain(f"{where}{error.strerror or error}; {cure}", 1)
+
+
+def complain(message: str, code: int) -> int:
+    """One line on stderr."""
+    click.echo(f"queuectl: {' '.join(message.splitlines())}", err=True)
+    return code

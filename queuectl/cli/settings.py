@@ -1,0 +1,91 @@
+"""queuectl config: the settings of a spool."""
+
+from __future__ import annotations
+
+import click
+
+from queuectl import config
+from queuectl.cli import show
+from queuectl.spool import Spool
+
+
+@click.group("config")
+def config_() -> None:
+    """Settings of the spool. Workers pick up changes without a restart.
+
+    A variable such as QUEUECTL_MAX_RETRIES beats config.json, and that beats the default.
+
+    \b
+    queuectl config list
+    queuectl config set max-retries 5
+    """
+
+
+@config_.command("list")
+@show.json_option
+@click.pass_obj
+def list_settings(spool: Spool, as_json: bool) -> None:
+    """All settings as they are in force.
+
+    \b
+    queuectl config list
+    queuectl config list --json
+    """
+    values = config.shown(spool.open().settings())
+    if as_json:
+        show.document(values)
+        return
+    rows = [(name, str(value), config.SETTINGS[name].help) for name, value in values.items()]
+    show.table(["SETTING", "VALUE", "MEANING"], rows)
+
+
+@config_.command("get")
+@click.argument("key")
+@show.json_option
+@click.pass_obj
+def get(spool: Spool, key: str, as_json: bool) -> None:
+    """The value of one setting that is in force.
+
+    \b
+    queuectl config get max-retries
+    queuectl config get keep_completed --json
+    """
+    settings = spool.open().settings()
+    name = config.key(key)
+    value = settings.poll_interval * 1000 if name == "poll_interval_ms" else config.shown(settings)[name]
+    if as_json:
+        show.document(value)
+    else:
+        click.echo(value)
+
+
+@config_.command("set")
+@click.argument("key")
+@click.argument("value")
+@click.pass_obj
+def set_(spool: Spool, key: str, value: str) -> None:
+    """Change a setting. It must be of its type and within its range.
+
+    \b
+    queuectl config set max-retries 5
+    queuectl config set keep_completed 30d
+    """
+    name, checked = config.read(key, value)
+    spool.make()
+    config.change(spool.at("config.json"), spool.temporary(), {name: checked})
+    click.echo(f"{name} = {config.SETTINGS[name].show(checked)}")
+
+
+@config_.command("unset")
+@click.argument("key")
+@click.pass_obj
+def unset(spool: Spool, key: str) -> None:
+    """Go back to the default of a setting.
+
+    \b
+    queuectl config unset max-retries
+    queuectl config unset timeout
+    """
+    name = config.key(key).removesuffix("_ms")
+    config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
+    click.echo(f"{name} = {config.shown(spool.settings())[name]}")

@@ -1,0 +1,75 @@
+"""How commands print: one JSON document, or a table with colour on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from queuectl import render
+from queuectl.errors import QueuectlError
+
+#: The option that every command has which shows something.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def document(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None) -> None:
+    """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour."""
+    if not _is_rich():
+        click.echo(render.table(head, rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*head, box=None, pad_edge=False, header_style="dim")
+    styles = {"32": "green", "33": "yellow", "31": "red", "36": "cyan"}
+    for row in rows:
+        style = styles.get(render.COLOURS.get(colour(row), "")) if colour else None
+        drawn.add_row(*(Text(cell, style=style or "") for cell in row))
+    Console().print(drawn)
+
+
+def _is_rich() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def fields(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Print names and values, one pair a line; what is None is left out."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        if value is not None:
+            click.echo(f"{name.ljust(width)}  {render.printable(str(value))}")
+
+
+def block(title: str, text: str) -> None:
+    """Print what a command printed, indented; control characters are shown, not obeyed."""
+    if text:
+        click.echo(f"  {title}:")
+        for line in text.splitlines():
+            click.echo(f"    {render.printable(line)}")
+
+
+def each(ids: Sequence[str], act: Callable[[str], str]) -> None:
+    """Do something to each job and print what was done; a refusal is printed and the others go on.
+
+    The first refusal gives the exit code.
+    """
+    codes = []
+    for id in ids:
+        try:
+            click.echo(act(id))
+        except QueuectlError as error:
+            click.echo(f"queuectl: {error}", err=True)
+            codes.append(error.exit_code)
+    if codes:
+        raise click.exceptions.Exit(codes[0])

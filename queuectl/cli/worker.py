@@ -1,0 +1,199 @@
+"""queuectl worker: start, stop, list."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from queuectl import actions, config, host, liveness, lookup, units
+from queuectl.cli import show
+from queuectl.errors import QueuectlError, Wrong
+from queuectl.log import Log
+from queuectl.spool import Spool
+
+
+def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed([
+        click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Workers to run."),
+        click.option("--daemon", is_flag=True, help="Run in the background; prints its pid and its log's path."),
+        click.option("--drain", is_flag=True, help="End when nothing is left to run, now or later, here or elsewhere."),
+        click.option("--duration", metavar="TIME", help='End after this much time, such as 15 or "8h"; running jobs finish.'),
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How events are logged."),
+        click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting for these workers; beats the environment and config.json."),
+    ]):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group("worker", invoke_without_command=True)
+@_start_options
+@click.pass_context
+def worker_(ctx: click.Context, **options: Any) -> None:
+    """Run workers, stop them, look at them.
+
+    Without a command: the same as `worker start`.
+
+    \b
+    queuectl worker --count 1 --duration 15
+    queuectl worker list
+    """
+    if ctx.invoked_subcommand is None:
+        _start(ctx.obj, **options)
+
+
+@worker_.command("start")
+@_start_options
+@click.pass_obj
+def start(spool: Spool, **options: Any) -> None:
+    """Run jobs until told to stop; one log line for each event.
+
+    Ctrl+C or TERM: finish the running jobs, then end. Again: end them now and put them back, uncounted. Several
+    `worker start` on one spool share its jobs.
+
+    \b
+    queuectl worker start --count 4
+    queuectl worker start --daemon --log-format json
+    queuectl worker start --drain
+    """
+    _start(spool, **options)
+
+
+def _start(spool: Spool, count: int, daemon: bool, drain: bool, duration: str | None, log_format: str, values: tuple[str, ...]) -> None:
+    from queuectl.supervisor import Supervisor
+
+    seconds = _seconds(duration, "--duration")
+    spool = Spool(spool.path, flags=_flags(values)).make()
+    spool.settings()
+    _keep_standard_descriptors()
+    form: Any = log_format
+    if not daemon:
+        log = Log(2, form, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+        Supervisor(spool, count, log, drain=drain, duration=seconds).run()
+        return
+    path = spool.at("logs", f"workers-{host.place().host}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log")
+    _detach(path, lambda ready: Supervisor(spool, count, Log(2, form), drain=drain, duration=seconds).run(ready))
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    try:
+        return None if text is None else units.seconds(text)
+    except ValueError as error:
+        raise Wrong(f"{option}: {error}") from None
+
+
+def _flags(values: tuple[str, ...]) -> dict[str, Any]:
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise Wrong(f"--set {text!r}: write KEY=VALUE")
+        name, value = config.read(name, value)
+        found[name] = value
+    return found
+
+
+def _keep_standard_descriptors() -> None:
+    """Somebody may have started us with stdin, stdout or stderr closed: no file of ours may get their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
+    """Supervise in the background; return when all workers are up, or fail with what the log says."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    if os.fork():
+        os.close(writer)
+        pid = os.read(reader, 32).decode()
+        if not pid:
+            raise QueuectlError(f"the workers did not come up; see {path}")
+        click.echo(f"{pid} {path}")
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    code = 1
+    try:
+        os.close(reader)
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, target in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(fd, target)
+        os.chdir("/")
+
+        def ready() -> None:
+            nonlocal writer
+            if writer >= 0:
+                os.write(writer, str(os.getpid()).encode())
+                os.close(writer)
+                writer = -1
+
+        supervise(ready)
+        code = 0
+    except (QueuectlError, OSError) as error:
+        os.write(2, f"queuectl: {error}\n".encode())
+    finally:
+        os._exit(code)
+
+
+@worker_.command("stop")
+@click.option("--timeout", metavar="TIME", help="Wait at most this long for them to end.  [default: as long as it takes]")
+@click.option("--now", is_flag=True, help="End the running commands too, and put their jobs back uncounted.")
+@click.pass_obj
+def stop(spool: Spool, timeout: str | None, now: bool) -> None:
+    """Stop all workers of this spool on this host and wait until they are gone.
+
+    They finish the jobs they have, unless --now. Exit code 1 if some still run after --timeout.
+
+    \b
+    queuectl worker stop
+    queuectl worker stop --now --timeout 30
+    """
+    spool.open()
+    stopped, left = actions.stop(spool, _seconds(timeout, "--timeout"), now=now)
+    if not (stopped or left):
+        click.echo("no workers of this spool run on this host", err=True)
+    for pid in stopped:
+        click.echo(f"stopped {pid}")
+    if left:
+        raise QueuectlError(f"still running: {', '.join(map(str, left))}; wait longer, or 'queuectl worker stop --now'")
+
+
+@worker_.command("list")
+@show.json_option
+@click.pass_obj
+def list_workers(spool: Spool, as_json: bool) -> None:
+    """Who works here, and what each one runs.
+
+    A worker that is not alive has died and waits for its rescue by the next supervisor.
+
+    \b
+    queuectl worker list
+    queuectl worker list --json
+    """
+    found = lookup.workers(spool.open(), liveness.Observer(spool))
+    if as_json:
+        show.document(found)
+    elif found:
+        show_workers(found)
+    else:
+        click.echo("no workers; start some with 'queuectl worker start'", err=True)
+
+
+def show_workers(found: list[lookup.Record]) -> None:
+    """Print workers as a table."""
+    rows = [
+        (w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", _age(w["heartbeat_age"]))
+        for w in found
+    ]
+    show.table(["WORKER", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[2] == "dead" else "")
+
+
+def _age(age: float | None) -> str:
+    return "-" if age is None else units.ago(age)

@@ -1,0 +1,231 @@
+"""Settings: what the spool's config.json says, what the environment says, and the defaults.
+
+A flag beats a QUEUECTL_* variable, that beats config.json, that beats the default.
+Hyphens and underscores are the same: max-retries is max_retries.
+
+Promises
+    A change is made under config.json.lock, so that two at once both count, and by a
+    rename, so that a reader sees the old file or the new one.
+    A damaged config.json is named and never overwritten.
+    A value that is refused changes nothing.
+Leaves to others
+    flags (cli); reading again while workers run (Live does it, a worker asks).
+Raises
+    InvalidSetting, ConfigDamaged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from queuectl import disk, units
+from queuectl.errors import ConfigDamaged, InvalidJob, InvalidSetting, Locked
+from queuectl.job import MOST_RETRIES, load
+
+#: Bytes of the largest config.json that is read.
+LARGEST = 1024 * 1024
+
+#: Seconds to wait for another process that is changing the settings.
+PATIENCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, in force. Durations are seconds, sizes bytes; docs/cli.md has the table."""
+
+    max_retries: int = 3
+    backoff_base: float = 2.0
+    backoff_max: float = 3600.0
+    backoff_jitter: float = 0.1
+    timeout: float = 0.0
+    poll_interval: float = 2.0
+    heartbeat_interval: float = 10.0
+    worker_lost_after: float = 60.0
+    shutdown_grace: float = 25.0
+    output_tail: int = 4096
+    keep_completed: float = 7 * 86400.0
+    keep_completed_count: int = 100_000
+    keep_dead: float = 180 * 86400.0
+    max_job_size: int = 1024 * 1024
+    durability: str = "safe"
+
+
+class Kind(NamedTuple):
+    """How a setting is read, and how people see it."""
+
+    read: Callable[[Any], Any]
+    show: Callable[[Any], Any]
+    help: str
+
+
+def _number(low: float, high: float, whole: bool) -> Callable[[Any], Any]:
+    what = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+
+    def read(value: Any) -> Any:
+        try:
+            number = float(value) if not isinstance(value, bool) else None
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        if number is None or not low <= number <= high or (whole and number != int(number)):
+            raise ValueError(f"must be {what}")
+        return int(number) if whole else number
+
+    return read
+
+
+def _seconds(low: float, high: float = units.LONGEST) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        result = units.seconds(value)
+        if not low <= result <= high:
+            raise ValueError(f"must be from {units.span(low)} to {units.span(high)}")
+        return result
+
+    return read
+
+
+def _choice(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return str(value)
+
+    return read
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+#: Every setting: its reader, how it is shown, one line of help.
+SETTINGS: dict[str, Kind] = {
+    "max_retries": Kind(_number(1, MOST_RETRIES, whole=True), _plain, "attempts in all before a job is dead"),
+    "backoff_base": Kind(_number(1, 1000, whole=False), _plain, "the retry waits base ^ attempts seconds"),
+    "backoff_max": Kind(_seconds(0), _plain, "seconds; no retry waits longer (plus jitter)"),
+    "backoff_jitter": Kind(_number(0, 1, whole=False), _plain, "the part of the wait that chance may add"),
+    "timeout": Kind(_seconds(0), _plain, "seconds an attempt may take; 0: as long as it likes"),
+    "poll_interval": Kind(_seconds(0.05, 86400), _plain, "seconds between two looks when nothing rings"),
+    "heartbeat_interval": Kind(_seconds(0.5, 3600), _plain, "seconds between two signs of life of a worker"),
+    "worker_lost_after": Kind(_seconds(1.5), _plain, "seconds without a sign of life until a worker counts as lost"),
+    "shutdown_grace": Kind(_seconds(0, 86400), _plain, "seconds between TERM and KILL for a command that must end"),
+    "output_tail": Kind(_number(0, 1024 * 1024, whole=True), _plain, "bytes of each stream kept in the record"),
+    "keep_completed": Kind(_seconds(0), units.span, "age at which prune removes completed jobs"),
+    "keep_completed_count": Kind(_number(0, 1e9, whole=True), _plain, "completed jobs that prune leaves at most"),
+    "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),
+    "max_job_size": Kind(_number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"),
+    "durability": Kind(_choice("safe", "strict"), _plain, "when an outcome is on disk: within a second, or before the next claim"),
+}
+
+
+def key(text: str) -> str:
+    """The setting that `text` means."""
+    name = text.strip().lower().replace("-", "_")
+    if name == "poll_interval_ms" or name in SETTINGS:
+        return name
+    import difflib  # 10 ms that only a typo needs
+
+    near = difflib.get_close_matches(name, SETTINGS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)}"
+    raise InvalidSetting(f"no setting {text!r}; {hint}")
+
+
+def read(name: str, value: Any, source: str = "") -> tuple[str, Any]:
+    """The setting and the value that `name` and `value` mean."""
+    name = key(name)
+    try:
+        if name == "poll_interval_ms":
+            name, value = "poll_interval", _number(0, 1e9, whole=False)(value) / 1000
+        return name, SETTINGS[name].read(value)
+    except ValueError as error:
+        raise InvalidSetting(f"{source}{name} {error}, not {value!r}") from None
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as people write them."""
+    return {name: kind.show(getattr(settings, name)) for name, kind in SETTINGS.items()}
+
+
+def load_file(path: str) -> dict[str, Any]:
+    """What config.json says, checked; nothing if there is none."""
+    try:
+        data = disk.read(path, LARGEST).data
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigDamaged(path, error.strerror or str(error)) from None
+    try:
+        record = load(data)
+    except InvalidJob as error:
+        raise ConfigDamaged(path, str(error)) from None
+    if not isinstance(record, dict):
+        raise ConfigDamaged(path, "is not a JSON object")
+    try:
+        return dict(read(name, value) for name, value in record.items())
+    except InvalidSetting as error:
+        raise ConfigDamaged(path, str(error)) from None
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the QUEUECTL_* variables say; variables that are no settings are somebody else's."""
+    values = {}
+    for name in [*SETTINGS, "poll_interval_ms"]:
+        text = environ.get("QUEUECTL_" + name.upper())
+        if text:
+            name, value = read(name, text, source="QUEUECTL_" + name.upper() + ": ")
+            values[name] = value
+    return values
+
+
+def settle(path: str, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force: `flags` over `environ` over the file at `path` over the defaults."""
+    return Settings(**{**load_file(path), **from_environment(environ), **(flags or {})})
+
+
+class Live:
+    """The settings of a program that runs on: read again when config.json changes."""
+
+    def __init__(self, path: str, flags: Mapping[str, Any]) -> None:
+        self._path, self._flags = path, dict(flags)
+        self._version = disk.version(path)
+        self.settings = settle(path, os.environ, flags)
+
+    def look(self) -> Settings:
+        """The settings now. A file that got damaged raises ConfigDamaged once; after that the last good ones stay."""
+        version = disk.version(self._path)
+        if version != self._version:
+            self._version = version
+            self.settings = settle(self._path, os.environ, self._flags)
+        return self.settings
+
+
+def change(path: str, temporary: str, values: Mapping[str, Any], remove: tuple[str, ...] = ()) -> None:
+    """Set and remove settings in the file at `path`, by way of a new file at `temporary`."""
+    with locked(path + ".lock"):
+        record = {**load_file(path), **values}
+        for name in remove:
+            record.pop(name, None)
+        text = {name: SETTINGS[name].show(value) for name, value in sorted(record.items())}
+        disk.write(temporary, json.dumps(text, indent=2).encode() + b"\n")
+        # CRASH: dying before this rename leaves the old settings and a file in tmp/.
+        disk.replace(temporary, path)
+        disk.sync(os.path.dirname(path))
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """A context in which no other process holds the lock file at `path`."""
+    import filelock  # 40 ms that only a change needs
+
+    lock = filelock.FileLock(path, timeout=PATIENCE, mode=disk.FILE_MODE, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise Locked(path, PATIENCE) from None
+    try:
+        yield
+    finally:
+        lock.release()

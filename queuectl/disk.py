@@ -1,0 +1,360 @@
+"""The disk: the only room that changes it, one small function for each thing we ask of it.
+
+Every call goes through `os` as this module sees it, so a test can put a liar or a
+killer in its place and cover every other room at once.
+
+Promises
+    rename answers True if the file is at its target, False if somebody else took the
+    source, and raises for anything else, whatever the first error said.
+    write and append return when the bytes have been handed over whole; sync when they
+    would survive a power cut.
+    read never blocks, never follows a link and never reads more than it was told.
+Leaves to others
+    which name goes where (spool); when to sync (spool, supervisor).
+Raises
+    OSError with the path; NotPlain for what is no plain file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+#: The mode of every file and directory of ours: nobody else's business.
+FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+_CREATE = os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+_APPEND = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+
+
+class NotPlain(OSError):
+    """The path is a FIFO, a socket, a link, a directory, a device, or larger than allowed."""
+
+
+class Content(NamedTuple):
+    """A file's bytes and what fstat said when they were read. `links` counts its names, `mark` changes with it."""
+
+    data: bytes
+    links: int
+    changed: float
+    mark: str
+
+
+def read(path: str, most: int) -> Content:
+    """The whole plain file at `path`, of at most `most` bytes."""
+    try:
+        # O_NONBLOCK: a FIFO without a writer would hang us for ever.
+        fd = os.open(path, _READ)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise NotPlain(errno.ELOOP, "is a symbolic link", path) from None
+        if error.errno in (errno.ENXIO, errno.EOPNOTSUPP):
+            raise NotPlain(error.errno, "is a socket or a device", path) from None
+        raise
+    try:
+        status = os.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:
+            raise NotPlain(errno.EINVAL, "is not a plain file", path)
+        if status.st_size > most:
+            raise NotPlain(errno.EFBIG, f"has {status.st_size} bytes; the limit is {most}", path)
+        data = _all(fd, most + 1)
+        if len(data) > most:
+            raise NotPlain(errno.EFBIG, f"has more than {most} bytes, which is the limit", path)
+        mark = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_nlink}"
+        return Content(data, status.st_nlink, status.st_ctime, mark)
+    finally:
+        os.close(fd)
+
+
+def _all(fd: int, most: int) -> bytes:
+    data = os.read(fd, most)
+    while 0 < len(data) < most:
+        more = os.read(fd, most - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def read_tail(path: str, most: int) -> bytes:
+    """The last `most` bytes of the file at `path`; empty if there is none."""
+    try:
+        fd = os.open(path, _READ)
+    except FileNotFoundError:
+        return b""
+    try:
+        size = os.fstat(fd).st_size
+        return os.pread(fd, most, max(0, size - most)) if size else b""
+    finally:
+        os.close(fd)
+
+
+def write(path: str, data: bytes, *, durable: bool = True) -> None:
+    """A new file at `path` that holds `data`; if that fails there is none."""
+    fd = os.open(path, _CREATE, FILE_MODE)
+    try:
+        try:
+            _put(fd, data)
+            if durable:
+                _flush(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        # A failed fsync is a failed write: the kernel may have dropped the pages.
+        unlink(path)
+        raise
+
+
+def append(path: str, line: bytes) -> None:
+    """Add one line to the file at `path`, whole: a torn end that a crash left is closed first."""
+    fd = os.open(path, _APPEND, FILE_MODE)
+    try:
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        _put(fd, line)
+    finally:
+        os.close(fd)
+
+
+def _put(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, data[written:])
+
+
+def sync(path: str) -> None:
+    """Make the file or directory at `path` survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _flush(fd)
+    finally:
+        os.close(fd)
+
+
+def _flush(fd: int) -> None:
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync alone stops at the drive's cache there
+    else:
+        os.fsync(fd)
+
+
+def sync_all(path: str) -> None:
+    """Make everything that was written to the file system of `path` survive a power cut."""
+    if sys.platform != "linux":
+        os.sync()
+        return
+    import ctypes  # os has no syncfs
+
+    fd = os.open(path, _DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(fd)
+
+
+def rename(source: str, target: str) -> bool:
+    """Move a file to a name that only this mover uses. False: somebody else moved the source first."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        # RACE: a lost race says ENOENT. But so does a network file system that did our
+        # rename and lost the answer; the target is ours alone, so it knows.
+        if is_there(target):
+            return True
+        if error.errno == errno.ENOENT and not is_there(source):
+            return False
+        raise
+    return True
+
+
+def replace(source: str, target: str) -> None:
+    """Put a new version of a file of settings in the place of the old one; jobs are never replaced."""
+    try:
+        os.replace(source, target)
+    except OSError:
+        unlink(source)
+        raise
+
+
+def is_there(path: str) -> bool:
+    """Whether something has this name, asked by opening: stat may answer from a cache on a network."""
+    try:
+        os.close(os.open(path, _READ))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ETIMEDOUT):
+            raise
+    return True
+
+
+def link(source: str, target: str) -> bool:
+    """Give the file a second name. False: the name is taken by another file."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return is_same(source, target)  # ours already: an answer was lost
+    return True
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two names mean one file."""
+    try:
+        first, second = os.lstat(one), os.lstat(other)
+    except FileNotFoundError:
+        return False
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
+def links(path: str) -> int:
+    """How many names the file at `path` has; 0 if there is no such file."""
+    try:
+        return os.lstat(path).st_nlink
+    except FileNotFoundError:
+        return 0
+
+
+def unlink(path: str) -> bool:
+    """Remove a file. False: it was gone."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make(path: str) -> None:
+    """A directory at `path`, if there is none."""
+    try:
+        os.mkdir(path, DIRECTORY_MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
+def make_all(path: str) -> None:
+    """A directory at `path`, and those above it; only the last is private."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make(path)
+
+
+def remove(path: str) -> bool:
+    """Remove an empty directory. False: it is gone or has something in it."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def scan(path: str) -> Iterator[str]:
+    """The names in the directory at `path`, as they come; none if it is not there."""
+    try:
+        entries = os.scandir(path)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            yield entry.name
+
+
+def touch(path: str) -> bool:
+    """Set the file's time to now by the file server's clock. False: it is gone."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def modified(path: str) -> float | None:
+    """When the file at `path` was last modified, asked by opening; None if it is not there."""
+    try:
+        fd = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+
+
+def version(path: str) -> tuple[int, int, int] | None:
+    """What changes whenever the file at `path` is replaced or written; None if it is not there."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def create_log(path: str) -> int:
+    """A new, empty file at `path`, open for appending: never the one that an earlier run may still write to."""
+    flags = _CREATE | os.O_APPEND
+    try:
+        return os.open(path, flags, FILE_MODE)
+    except FileExistsError:
+        unlink(path)
+        return os.open(path, flags, FILE_MODE)
+
+
+def close_log(fd: int, path: str) -> int:
+    """Close a log; an empty one is removed. Its size in bytes."""
+    size = os.fstat(fd).st_size
+    os.close(fd)
+    if not size:
+        unlink(path)
+    return size
+
+
+def hold(path: str) -> int:
+    """Create and lock the file at `path` for as long as this process lives; the descriptor that holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def is_held(path: str) -> bool | None:
+    """Whether a living process holds the file at `path`; None if there is no such file."""
+    try:
+        fd = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    try:
+        # Shared: two who ask at once must not take each other for the holder.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that holds `path`, such as "ext4" or "nfs4"; "" where it cannot be known."""
+    try:
+        device = os.stat(path).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            found = [line.split() for line in lines]
+    except OSError:
+        return ""
+    for words in reversed(found):
+        if words[2] == wanted:
+            return words[words.index("-") + 1]
+    return ""

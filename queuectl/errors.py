@@ -1,0 +1,118 @@
+"""Everything queuectl can say no to.
+
+    QueuectlError                 exit 1   base of all; `message` is one line: what, where, why, cure
+    |-- Wrong                     exit 2   a command line or a JSON argument that is wrong
+    |   |-- InvalidJob                     a job that cannot be one; carries `field`
+    |   `-- InvalidSetting                 an unknown setting, or a value it cannot have
+    |-- NoSuchJob                 exit 3   no job has this id
+    |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
+    |-- AmbiguousId               exit 1   several ids begin like this
+    |-- WrongState                exit 1   the job is not where this verb needs it
+    |-- ConfigDamaged             exit 1   config.json cannot be read; it is never overwritten
+    `-- SpoolError                exit 1   the spool itself
+        |-- Locked                         another process holds config.json.lock or ids/.lock
+        |-- SpoolMissing                   there is none at this path
+        |-- SpoolUnusable                  a file, foreign files, or not ours to read or write
+        `-- SpoolVersion                   of a format that this queuectl does not know
+
+Lost races are not errors: verbs answer them with None or False.
+"""
+
+from __future__ import annotations
+
+
+class QueuectlError(Exception):
+    """Base of all. `str(error)` is the whole line that a person sees."""
+
+    exit_code = 1
+
+
+class Wrong(QueuectlError):
+    """The caller's words are wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class InvalidJob(Wrong):
+    """A job's JSON is wrong. `field` is the key at fault, or None for the whole."""
+
+    def __init__(self, why: str, field: str | None = None) -> None:
+        super().__init__(f"{field}: {why}" if field else why)
+        self.field = field
+        self.why = why
+
+
+class InvalidSetting(Wrong):
+    """A setting's name or value is wrong."""
+
+
+class NoSuchJob(QueuectlError):
+    """No job in the spool has this id or prefix."""
+
+    exit_code = 3
+
+    def __init__(self, id: str, spool: str) -> None:
+        super().__init__(f"no job {id!r} in {spool}; 'queuectl list' shows the jobs there are")
+        self.id = id
+
+
+class AmbiguousId(QueuectlError):
+    """A prefix fits several jobs."""
+
+    def __init__(self, prefix: str, ids: list[str]) -> None:
+        some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
+        super().__init__(f"{prefix!r} begins several ids ({some}); give more of the one you mean")
+        self.prefix = prefix
+        self.ids = ids
+
+
+class IdTaken(QueuectlError):
+    """The id belongs to a job that is in the spool already."""
+
+    exit_code = 4
+
+    def __init__(self, id: str, state: str | None) -> None:
+        where = f"a job with this id is {state}" if state else "a job with this id was just enqueued"
+        super().__init__(f"id {id!r} is taken: {where}; choose another id, or 'queuectl remove {id}' first")
+        self.id = id
+        self.state = state
+
+
+class WrongState(QueuectlError):
+    """The job is in a state that this verb cannot act on."""
+
+
+class ConfigDamaged(QueuectlError):
+    """config.json is there but cannot be understood."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"settings in {path} are damaged ({why}); correct the file, or remove it to use the defaults")
+        self.path = path
+
+
+class SpoolError(QueuectlError):
+    """The spool cannot be used."""
+
+
+class SpoolMissing(SpoolError):
+    """There is no spool at this path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no spool at {path}; 'queuectl init {path}' makes one, and so does the first enqueue")
+        self.path = path
+
+
+class SpoolUnusable(SpoolError):
+    """The path is no spool that we can work with."""
+
+
+class SpoolVersion(SpoolError):
+    """The spool's format is not ours."""
+
+
+class Locked(SpoolError):
+    """Another process holds a lock file for longer than we wait."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__(f"{path} has been locked by another process for {seconds:g} s; try again, or end that process")
+        self.path = path

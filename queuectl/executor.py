@@ -1,0 +1,238 @@
+"""Running a command: start it, wait for it, end it when it must end, and say how it went.
+
+The command is a session of its own, so that all it starts can be signalled together.
+Its output goes straight into the log files; not a byte passes through Python.
+
+Promises
+    run always answers an Ended: a command that cannot be started is an answer, too.
+    When a command must end, its whole process group gets TERM, and KILL after a grace.
+    It waits in the kernel: no polling, and no signal is missed (they ring the wake pipe).
+Leaves to others
+    what an end means for the job (retry), who wants it ended and why (worker).
+Raises
+    OSError only for our own files (logs, stdin).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+Cause = Literal["timeout", "cancelled", "interrupted"]
+
+#: The shell's exit codes for a program that is not there, and one that cannot be run.
+NOT_FOUND, NOT_RUNNABLE = 127, 126
+
+#: Seconds that the children of an ended command may need to vanish after KILL.
+KILL_PATIENCE = 2
+
+#: Seconds between two looks at whether the children of a command that was ended are gone.
+_PAUSE = 0.01
+
+#: ru_maxrss counts kilobytes, but bytes on macOS.
+_RSS_UNIT = 1024 if sys.platform == "darwin" else 1
+
+_DEFAULTS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, a timeout of 0 is none."""
+
+    command: str | tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    stdin: str | None
+    stdout: int
+    stderr: int
+    timeout: float
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run went. `cause` says why we ended it, `reason` why it could not start; times since 1970."""
+
+    started_at: float
+    finished_at: float
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: Cause | None = None
+    reason: str | None = None
+    cpu_seconds: float | None = None
+    max_rss_kb: int | None = None
+
+
+class CannotStart(Exception):
+    """The command could not be started; `exit_code` as the shell would say it."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+def run(order: Order, wake: int, asked: Callable[[], Cause | None]) -> Ended:
+    """Run a command to its end.
+
+    `wake` becomes readable whenever a signal arrives (signal.set_wakeup_fd; SIGCHLD needs
+    a handler); then `asked` is called and says whether the command must end.
+    """
+    started = time.time()
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        pid = _spawn(order)
+    except CannotStart as error:
+        return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
+    status, usage, cause = _wait(pid, order, wake, asked)
+    code = os.waitstatus_to_exitcode(status)
+    # A child counts our own memory until it is another program, so a peak below ours says nothing.
+    peak = usage.ru_maxrss // _RSS_UNIT if usage.ru_maxrss > own_peak else None
+    return Ended(
+        started,
+        time.time(),
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        cause=cause,
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6),
+        max_rss_kb=peak,
+    )
+
+
+def _spawn(order: Order) -> int:
+    argv = ("/bin/sh", "-c", order.command) if isinstance(order.command, str) else order.command
+    with _standing_in(order.cwd), _input(order.stdin) as stdin:
+        program = _program(argv[0], order.env)
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, order.stdout, 1), (os.POSIX_SPAWN_DUP2, order.stderr, 2)]
+        try:
+            return os.posix_spawn(
+                program, argv, order.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULTS
+            )
+        except OSError as error:
+            code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
+            raise CannotStart(f"cannot start {program}: {_why(error)}", code) from None
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "it is neither a program nor a script with a #! line"
+    return error.strerror or str(error)
+
+
+@contextmanager
+def _standing_in(directory: str) -> Iterator[None]:
+    """Be in `directory` for as long as it takes to start: posix_spawn cannot change it in the child."""
+    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise CannotStart(f"cannot enter the directory {directory}: {error.strerror}", NOT_RUNNABLE) from None
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@contextmanager
+def _input(text: str | None) -> Iterator[int]:
+    if text is None:
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        file.seek(0)
+        yield file.fileno()
+
+
+def _program(word: str, env: dict[str, str]) -> str:
+    """The file to run for the first word of a command, found on the command's own PATH."""
+    if "/" in word:
+        return word
+    found = shutil.which(word, path=env.get("PATH", os.defpath))
+    if found is None:
+        raise CannotStart(f"no program {word!r} on the PATH of the job", NOT_FOUND)
+    return found
+
+
+def _wait(
+    pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]
+) -> tuple[int, resource.struct_rusage, Cause | None]:
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    deadline = time.monotonic() + order.timeout if order.timeout else None
+    cause: Cause | None = None
+    while True:
+        wait = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        poll.poll(wait)
+        drain(wake)
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            break
+        late = deadline is not None and time.monotonic() >= deadline
+        if cause is None:
+            cause = asked() or ("timeout" if late else None)
+            if cause:
+                _signal_group(pid, signal.SIGTERM)
+                deadline = time.monotonic() + order.grace
+        elif late or asked() == "interrupted" != cause:
+            _signal_group(pid, signal.SIGKILL)
+            deadline = None
+    if cause:
+        _end_group(pid, deadline or 0.0)
+    return status, usage, cause
+
+
+def _end_group(group: int, deadline: float) -> None:
+    """See that the children of a command that had to end are gone, too."""
+    while _signal_group(group, 0):
+        now = time.monotonic()
+        if now >= deadline:
+            _signal_group(group, signal.SIGKILL)
+        if now >= deadline + KILL_PATIENCE:
+            return  # zombies that nobody reaps still have their group
+        time.sleep(_PAUSE)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Signal a process group. False: nobody is left in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # macOS says so of a group of zombies; a set-uid child keeps its group alive
+    return True
+
+
+def wake_pipe() -> tuple[int, int]:
+    """A pipe that becomes readable at every signal that has a handler: (its end to wait on, the other end)."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader, writer
+
+
+def drain(wake: int) -> None:
+    """Empty the wake pipe."""
+    try:
+        while len(os.read(wake, 4096)) == 4096:
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,113 @@
+"""A job file's name: everything the queue must know without opening the file.
+
+    20261122T101502.123456Z-p5-a0-resize-42.json
+    '--- time, UTC -------' |  |  '-- id (may contain "-": parse from the left)
+                            |  '-- attempts started so far
+                            '-- priority 0..9, 9 first
+
+Promises
+    decode(encode(name)) is name, and a text that decode accepts is the only text
+    for its name: no second spelling, so no two files for one move.
+    A canonical name is ASCII, at most 200 bytes, and sorts by time as text.
+Leaves to others
+    what the time means in which directory (spool); the contents (job).
+Raises
+    ValueError from encode for what no name can hold; decode answers None.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from typing import NamedTuple
+
+from queuectl.units import LATEST
+
+#: Characters of a name before "-p": the time.
+STAMP = 23
+
+#: What an id may look like.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+_NAME = re.compile(
+    r"\d{8}T\d{6}\.\d{6}Z-p(\d)-a(0|[1-9]\d{0,5})-([A-Za-z0-9][A-Za-z0-9._-]{0,127})\.json",
+    re.ASCII,
+)
+
+#: No name counts more attempts than this; the counter stays there.
+MOST_ATTEMPTS = 999_999
+
+
+class Name(NamedTuple):
+    """What a job file's name says. `time` is seconds since 1970, UTC, whole microseconds."""
+
+    time: float
+    priority: int
+    attempts: int
+    id: str
+
+
+def stamp(epoch: float) -> str:
+    """`epoch` as the 23 characters that begin a name; as text they sort like the times."""
+    whole, micro = divmod(round(epoch * 1_000_000), 1_000_000)
+    if not 0 <= whole <= LATEST:
+        raise ValueError(f"time {epoch} is not between the years 1970 and 2199")
+    t = time.gmtime(whole)
+    return f"{t[0]:04}{t[1]:02}{t[2]:02}T{t[3]:02}{t[4]:02}{t[5]:02}.{micro:06}Z"
+
+
+def unstamp(text: str) -> float:
+    """The time that the first 23 characters of a name say; not checked against the calendar."""
+    parts = (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
+    whole = calendar.timegm(tuple(map(int, parts)))
+    return (whole * 1_000_000 + int(text[16:22])) / 1_000_000
+
+
+def encode(name: Name) -> str:
+    """The file name that says `name`."""
+    if not is_id(name.id):
+        raise ValueError(f"{name.id!r} is no id")
+    if not (0 <= name.priority <= 9 and 0 <= name.attempts <= MOST_ATTEMPTS):
+        raise ValueError(f"priority {name.priority} or attempts {name.attempts} out of range")
+    return f"{stamp(name.time)}-p{name.priority}-a{name.attempts}-{name.id}.json"
+
+
+def decode(text: str) -> Name | None:
+    """What the file name `text` says, or None if it is not one of ours."""
+    match = _NAME.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        epoch = unstamp(text)
+        # The 31st of February has a time as well; the way back tells.
+        if stamp(epoch) != text[:STAMP]:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    priority, attempts, id = match.groups()
+    return Name(epoch, int(priority), int(attempts), id)
+
+
+def looks_encoded(text: str) -> bool:
+    """Whether `text` has the shape of a name of ours: a glance for scans of a million, decode has the last word."""
+    return text[8:9] == "T" and text[22:25] == "Z-p" and text[26:28] == "-a" and text[-5:] == ".json"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an id."""
+    return ID.fullmatch(text) is not None
+
+
+def is_drop(text: str) -> bool:
+    """Whether a file of this name in pending/ is meant as a job, and not an editor's or a file system's own."""
+    return text.endswith(".json") and not text.startswith(".")
+
+
+def fitted(prefix: str, text: str, most: int = 200) -> str:
+    """`prefix` + `text`, shortened from the end of `text` to `most` bytes; its bytes may be no valid UTF-8."""
+    room = most - len(prefix)
+    kept = text
+    while len(kept.encode("utf-8", "surrogateescape")) > room:
+        kept = kept[:-1]
+    return prefix + kept

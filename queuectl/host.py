@@ -1,0 +1,76 @@
+"""Who we are: this host, its boot and this process, as others must know us.
+
+A process id means something only on one boot of one kernel in one pid namespace;
+`place` names all three, so that two containers with one host name are two places.
+
+Leaves to others
+    whether somebody else is alive (liveness).
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import socket
+import sys
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a process id is valid. `boot` is the running kernel's id, `space` its pid namespace."""
+
+    host: str
+    boot: str
+    space: str
+
+    def __str__(self) -> str:
+        return f"{self.host}~{self.boot[:8]}~{self.space}"
+
+
+@functools.cache
+def place() -> Place:
+    """The place of this process."""
+    host = re.sub(r"[^A-Za-z0-9.]", "-", socket.gethostname()).strip(".-")[:40] or "localhost"
+    return Place(host, _boot(), _space())
+
+
+def _boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return _darwin_boot() if sys.platform == "darwin" else ""
+
+
+def _darwin_boot() -> str:
+    import ctypes
+
+    text, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return "" if failed else text.value.decode("ascii").lower()
+
+
+def _space() -> str:
+    try:
+        return re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        return "0"
+
+
+def nonce() -> str:
+    """Six characters that make a name unique to its incarnation."""
+    return os.urandom(3).hex()
+
+
+def is_running(pid: int) -> bool:
+    """Whether this place has a process `pid`, ours or not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,311 @@
+"""A job: what a person asked for, read once and never rewritten.
+
+A job file is one JSON object, UTF-8. `command` is the only field it must have; the
+table of all fields is docs/format.md. What the file leaves out (max_retries, timeout)
+is None here and is taken from the settings when it matters.
+
+Promises
+    parse accepts exactly the documented fields and refuses everything else with a
+    reason that names the field, so that a typo never silently changes a job.
+    parse(job.to_bytes()) is the same job.
+Leaves to others
+    ids of our own (ids), names (filename), whether the id is free (spool).
+Raises
+    InvalidJob, with `field`; Unfinished if the text merely stops too early.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+from queuectl import units
+from queuectl.errors import InvalidJob
+from queuectl.filename import is_id
+
+#: Priority of a job that names none.
+PRIORITY = 5
+
+#: Fields that other queuectls write and that our names and directories say instead.
+IGNORED = frozenset({"state", "attempts", "updated_at"})
+
+#: The most attempts a job may ask for.
+MOST_RETRIES = 1000
+
+#: The deepest nesting of lists and objects that a job may have.
+DEEPEST = 100
+
+
+class Unfinished(InvalidJob):
+    """The text is not JSON, but might become so: somebody may still be writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job's fields. Durations are seconds, times seconds since 1970 in UTC; None means "as the settings say"."""
+
+    command: str | tuple[str, ...]
+    id: str | None = None
+    priority: int = PRIORITY
+    run_at: float | None = None
+    delay: float | None = None
+    max_retries: int | None = None
+    timeout: float | None = None
+    cwd: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    name: str | None = None
+    meta: Any = None
+    created_at: float | None = None
+
+    def due(self, created: float) -> float:
+        """When the job may start, for a job that came in at `created`."""
+        if self.run_at is not None:
+            return self.run_at
+        return created + (self.delay or 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object for this job: only what differs from the defaults."""
+        record: dict[str, Any] = {}
+        for key, default in _DEFAULTS.items():
+            value = getattr(self, key)
+            if value != default:
+                record[key] = _WRITERS.get(key, _same)(value)
+        return record
+
+    def to_bytes(self) -> bytes:
+        """The contents of a job file."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+
+
+_DEFAULTS: dict[str, Any] = {
+    f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(Job)
+}
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_WRITERS: dict[str, Callable[[Any], Any]] = {
+    "command": lambda value: value if isinstance(value, str) else list(value),
+    "run_at": units.iso,
+    "created_at": units.iso,
+}
+
+
+def parse(data: bytes) -> Job:
+    """The job that `data` describes."""
+    return from_dict(load(data))
+
+
+def from_dict(record: object) -> Job:
+    """The job that a decoded JSON value describes."""
+    if not isinstance(record, dict):
+        raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {_kind(record)}')
+    values = {}
+    for key, value in record.items():
+        if key in IGNORED:
+            continue
+        reader = _READERS.get(key)
+        if reader is None:
+            raise InvalidJob(_unknown(key))
+        values[key] = reader(value, key)
+    if "command" not in values:
+        raise InvalidJob("is missing; it is the one field that a job must have", "command")
+    if values.get("run_at") is not None and values.get("delay") is not None:
+        raise InvalidJob("cannot stand together with delay; give one of them", "run_at")
+    return Job(**values)
+
+
+def load(data: bytes) -> object:
+    """The JSON value in `data`, read strictly: UTF-8, no duplicate keys, no NaN, no lone surrogates, no depths."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
+        raise InvalidJob("is UTF-16 or UTF-32; save it as UTF-8")
+    if not data.strip():
+        raise Unfinished("is empty")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
+    try:
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+    except json.JSONDecodeError as error:
+        raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+    except RecursionError:
+        raise InvalidJob("is nested too deeply") from None
+    except InvalidJob:
+        raise
+    except ValueError:  # an integer of more digits than Python converts
+        raise InvalidJob("has a number that is too long") from None
+    _check_depth(value)
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InvalidJob(f"key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return record
+
+
+def _constant(text: str) -> NoReturn:
+    raise InvalidJob(f"{text} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidJob(f"number {text} is too large")
+    return value
+
+
+def _check_depth(value: object) -> None:
+    """Refuse what could not be written again: deep nesting, lone surrogates."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+        if not below:
+            return
+        level = below
+    raise InvalidJob(f"is nested more than {DEEPEST} deep")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidJob("has half a surrogate pair in a string") from None
+
+
+def _unknown(key: str) -> str:
+    import difflib  # 10 ms that only a typo needs
+
+    near = difflib.get_close_matches(key, _READERS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(_READERS)}"
+    return f"unknown field {key[:60]!r}{hint}"
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return kinds[type(value)]
+
+
+# One reader for each field: (value, key) -> the value inside a Job, or InvalidJob.
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidJob(f"must be a string, not {_kind(value)}", key)
+    if "\0" in value:
+        raise InvalidJob("must not contain a NUL character", key)
+    return value
+
+
+def _optional(reader: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    return lambda value, key: None if value is None else reader(value, key)
+
+
+def _command(value: Any, key: str) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        if not value:
+            raise InvalidJob("must name a program; the list is empty", key)
+        words = tuple(_text(word, key) for word in value)
+        if not words[0].strip():
+            raise InvalidJob("must name a program; the first word is empty", key)
+        return words
+    if not isinstance(value, str):
+        raise InvalidJob(f"must be a string or a list of strings, not {_kind(value)}", key)
+    if not value.strip():
+        raise InvalidJob("must not be empty", key)
+    return _text(value, key)
+
+
+def _id(value: Any, key: str) -> str:
+    text = _text(value, key)
+    if not is_id(text):
+        raise InvalidJob(
+            f"{text[:140]!r} is no id; use 1 to 128 of the letters A-Z a-z 0-9 . _ - and begin with a letter or digit", key
+        )
+    return text
+
+
+def _whole(low: int, high: int) -> Callable[[Any, str], int]:
+    def read(value: Any, key: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidJob(f"must be a whole number from {low} to {high}, not {_kind(value)}", key)
+        if not low <= value <= high:
+            raise InvalidJob(f"must be from {low} to {high}", key)
+        return value
+
+    return read
+
+
+def _seconds(value: Any, key: str) -> float:
+    try:
+        return units.seconds(value)
+    except ValueError as error:
+        raise InvalidJob(str(error), key) from None
+
+
+def _instant(value: Any, key: str) -> float:
+    try:
+        return units.instant(value)
+    except ValueError as error:
+        raise InvalidJob(str(error), key) from None
+
+
+def _cwd(value: Any, key: str) -> str:
+    text = _text(value, key)
+    if not text.startswith("/"):
+        raise InvalidJob(f"{text!r} must be an absolute path", key)
+    return text
+
+
+def _stdin(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidJob(f"must be a string, not {_kind(value)}", key)
+    return value
+
+
+def _env(value: Any, key: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise InvalidJob(f"must be an object of strings, not {_kind(value)}", key)
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name:
+            raise InvalidJob(f"{name!r} is no name for a variable", key)
+        _text(text, f"{key}.{name}")
+    return value
+
+
+def _any(value: Any, key: str) -> Any:
+    return value
+
+
+_READERS: dict[str, Callable[[Any, str], Any]] = {
+    "command": _command,
+    "id": _id,
+    "priority": _whole(0, 9),
+    "run_at": _optional(_instant),
+    "delay": _optional(_seconds),
+    "max_retries": _optional(_whole(1, MOST_RETRIES)),
+    "timeout": _optional(_seconds),
+    "cwd": _optional(_cwd),
+    "env": _env,
+    "stdin": _optional(_stdin),
+    "name": _optional(_text),
+    "meta": _any,
+    "created_at": _optional(_instant),
+}

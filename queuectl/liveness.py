@@ -1,0 +1,128 @@
+"""Who works here, and who is alive: the one answer for status, rescue and stop.
+
+A worker first locks `workers/<worker>.lock`, then writes its record
+`workers/<worker>.json`, then makes its directory in processing/. The kernel lets go
+of the lock at its death, however it died. The record's mtime is the heartbeat.
+
+Promises
+    On the kernel that runs it, a worker is alive exactly while its lock is held.
+    Elsewhere it is alive until its heartbeat has stood still for worker_lost_after by
+    the asker's own clock; clocks of two hosts are never compared.
+Leaves to others
+    beating (supervisor), what becomes of a dead worker's jobs (recovery).
+Raises
+    OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+
+from queuectl import disk, host
+from queuectl.errors import InvalidJob
+from queuectl.job import load
+from queuectl.spool import Spool
+
+#: How the types of file systems begin that several hosts can mount; on any other, another boot is a boot that is over.
+_NETWORK = ("nfs", "cifs", "smb", "fuse.", "ceph", "lustre", "9p", "gpfs", "afs", "glusterfs", "virtiofs", "beegfs")
+
+#: Bytes of the largest worker record that is read.
+LARGEST = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a worker says of itself. `pid` and `supervisor_pid` mean something at its place only."""
+
+    worker: str
+    host: str
+    boot: str
+    space: str
+    pid: int
+    supervisor: str
+    supervisor_pid: int
+    started_at: float
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process ids are ours to use."""
+        return (self.host, self.boot, self.space) == host.place()
+
+
+def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, int]:
+    """Make this process a worker of the spool: its record, and the descriptor that must stay open."""
+    place = host.place()
+    worker = f"{place.host}-{os.getpid()}-{host.nonce()}"
+    record = Record(worker, *place, os.getpid(), supervisor, supervisor_pid, time.time())
+    # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
+    fd = disk.hold(spool.at("workers", worker + ".lock"))
+    disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n", durable=False)
+    disk.make(spool.at("processing", worker))
+    return record, fd
+
+
+def dismiss(spool: Spool, worker: str) -> bool:
+    """Remove what a worker left of itself, unless it still has jobs. False: it has."""
+    directory = spool.at("processing", worker)
+    if not disk.remove(directory) and any(True for _ in disk.scan(directory)):
+        return False
+    disk.unlink(spool.at("workers", worker + ".json"))
+    disk.unlink(spool.at("workers", worker + ".lock"))
+    return True
+
+
+def beat(spool: Spool, worker: str) -> bool:
+    """Say that a worker is alive. False: somebody has removed its record."""
+    return disk.touch(spool.at("workers", worker + ".json"))
+
+
+def names(spool: Spool) -> list[str]:
+    """Everybody who left a record or a directory."""
+    records = {name[:-5] for name in disk.scan(spool.at("workers")) if name.endswith(".json")}
+    return sorted(records | set(spool.workers()))
+
+
+def read(spool: Spool, worker: str) -> Record | None:
+    """The record of a worker; None if there is none that can be read."""
+    try:
+        record = load(disk.read(spool.at("workers", worker + ".json"), LARGEST).data)
+        return Record(**record) if isinstance(record, dict) else None
+    except (FileNotFoundError, disk.NotPlain, InvalidJob, TypeError):
+        return None
+
+
+class Observer:
+    """Judges who is alive. Keep one for as long as you judge: it remembers when it last saw each heart beat."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._seen: dict[str, tuple[float | None, float]] = {}
+        kind = disk.filesystem(spool.path)
+        self.is_shared = kind.startswith(_NETWORK)
+
+    def is_alive(self, worker: str, record: Record | None) -> bool:
+        """Whether the worker may still run something. True when in doubt."""
+        if record is not None:
+            if record.boot == host.place().boot:
+                held = disk.is_held(self._spool.at("workers", worker + ".lock"))
+                if held is not None:
+                    return held
+            elif record.boot and not self.is_shared:
+                return False
+        return self.silence(worker) <= self._spool.settings().worker_lost_after
+
+    def silence(self, worker: str) -> float:
+        """Seconds for which this observer has seen the worker's heartbeat stand still; 0 at first sight."""
+        beat, now = disk.modified(self._spool.at("workers", worker + ".json")), time.monotonic()
+        seen = self._seen.get(worker)
+        if seen is None or seen[0] != beat:
+            self._seen[worker] = seen = (beat, now)
+        return now - seen[1]
+
+    def age(self, worker: str) -> float | None:
+        """Seconds since the last heartbeat by this host's wall clock, for people; None without a record."""
+        beat = disk.modified(self._spool.at("workers", worker + ".json"))
+        return None if beat is None else max(0.0, time.time() - beat)

@@ -1,0 +1,230 @@
+"""Finding jobs and showing them: names first, contents only of those that are shown.
+
+A listing is a sample while workers move files, so one id is looked for in the order of
+a job's life, twice, before it counts as not found.
+
+Promises
+    A record's keys are those of docs/format.md and are never renamed.
+    A file that cannot be read is shown as such; it never hides the others.
+Leaves to others
+    printing (render, cli).
+Raises
+    NoSuchJob, AmbiguousId.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from queuectl import config, disk, liveness, results, units
+from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
+from queuectl.filename import Name, decode
+from queuectl.job import Job, parse
+from queuectl.spool import STATES, Entry, Spool
+
+Record = dict[str, Any]
+
+#: The order in which states are listed.
+SHOWN = ("processing", "pending", "failed", "dead", "completed")
+
+
+def find(spool: Spool, id: str) -> Entry:
+    """The job whose id is `id`, or the only one whose id begins with it."""
+    found = _at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
+    if found is None:
+        raise NoSuchJob(id, spool.path)
+    return found
+
+
+def _at_last_record(spool: Spool, id: str) -> Entry | None:
+    """The quick way: where the last record said that the job was going."""
+    if "/" in id or not (runs := results.read(spool.at("results"), id)):
+        return None
+    file = str(runs[-1].get("to", ""))
+    name = decode(os.path.basename(file))
+    state = file.partition("/")[0]
+    if name is None or name.id != id or state not in STATES or not disk.is_there(spool.at(file)):
+        return None
+    return Entry(state, name, file)
+
+
+def _search(spool: Spool, prefix: str) -> Entry | None:
+    found: dict[str, Entry] = {}
+    for state in STATES:
+        for entry in spool.entries(state):
+            if entry.name.id.startswith(prefix):
+                found[entry.name.id] = entry
+        if prefix in found:
+            return found[prefix]
+    for entry in drops(spool) if not found else ():
+        if entry.name.id.startswith(prefix):
+            found[entry.name.id] = entry
+    if len(found) > 1 and prefix not in found:
+        raise AmbiguousId(prefix, sorted(found))
+    return found.get(prefix) or next(iter(found.values()), None)
+
+
+def drops(spool: Spool) -> Iterator[Entry]:
+    """What programs have dropped and no worker has admitted yet; a drop without an id is known by its file name."""
+    for text in spool.drops():
+        file = f"pending/{text}"
+        job = read(spool, file)
+        name = Name(time.time(), job.priority if job else 0, 0, (job.id if job else None) or text)
+        yield Entry("pending", name, file)
+
+
+def read(spool: Spool, file: str) -> Job | None:
+    """What a job file says; None if it cannot be read."""
+    try:
+        return parse(disk.read(spool.at(file), spool.settings().max_job_size).data)
+    except (OSError, InvalidJob):
+        return None
+
+
+def select(spool: Spool, states: Iterable[str], limit: int) -> list[Entry]:
+    """The jobs to list: each state in its own order, `limit` in all (0: every one)."""
+    found: list[Entry] = []
+    for state in SHOWN:
+        if state in states and (not limit or len(found) < limit):
+            found += _ordered(spool, state, limit - len(found) if limit else 0)
+    return found
+
+
+def _ordered(spool: Spool, state: str, limit: int) -> list[Entry]:
+    entries = spool.entries(state)
+    waiting = list(drops(spool)) if state == "pending" else []
+    key = _newest_first if state in ("completed", "dead") else _next_first
+    everything = (entry for part in (waiting, entries) for entry in part)
+    return heapq.nsmallest(limit, everything, key) if limit else sorted(everything, key=key)
+
+
+def _newest_first(entry: Entry) -> tuple[float, ...]:
+    return (-entry.name.time,)
+
+
+def _next_first(entry: Entry) -> tuple[float, ...]:
+    due, now = entry.name.time, time.time()
+    if entry.state == "pending":
+        # What may run now comes by priority, what must wait by its time.
+        return (0, -entry.name.priority, due) if due <= now else (1, due)
+    return (due,)
+
+
+def record(spool: Spool, entry: Entry, settings: config.Settings) -> Record:
+    """One job as `list --json` shows it: the values in force."""
+    name, job = entry.name, read(spool, entry.file)
+    created = job.created_at if job and job.created_at is not None else disk.modified(spool.at(entry.file))
+    waits = entry.state in ("pending", "failed")
+    return {
+        "id": name.id,
+        "command": None if job is None else job.command if isinstance(job.command, str) else list(job.command),
+        "state": entry.state,
+        "priority": name.priority,
+        "attempts": name.attempts,
+        "max_retries": (job.max_retries if job else None) or settings.max_retries,
+        "created_at": None if created is None else units.iso(created),
+        "updated_at": _updated(spool, entry, created),
+        "run_at": units.iso(name.time) if waits else None,
+        "worker": entry.worker,
+        "file": entry.file,
+        "name": job.name if job else None,
+    }
+
+
+def _updated(spool: Spool, entry: Entry, created: float | None) -> str | None:
+    if entry.state not in ("pending", "failed"):
+        return units.iso(entry.name.time)
+    runs = results.read(spool.at("results"), entry.name.id) if entry.name.attempts else []
+    if runs and runs[-1].get("finished_at"):
+        return str(runs[-1]["finished_at"])
+    return None if created is None else units.iso(created)
+
+
+def full_record(spool: Spool, entry: Entry, settings: config.Settings) -> Record:
+    """One job as `show --json` shows it: all fields of its file, and its runs."""
+    job = read(spool, entry.file)
+    fields = job.to_dict() if job else {}
+    timeout = settings.timeout if job is None or job.timeout is None else job.timeout
+    more = {key: fields.get(key) for key in ("delay", "cwd", "env", "stdin", "meta")}
+    return {**record(spool, entry, settings), "timeout": timeout, **more, "runs": runs(spool, entry)}
+
+
+#: The keys of a run, in the order in which they are shown.
+RUN_KEYS = (
+    "attempt", "claim", "to", "worker", "host", "started_at", "finished_at", "duration", "outcome", "reason",
+    "exit_code", "signal", "cpu_seconds", "max_rss_kb", "stdout_tail", "stderr_tail",
+)  # fmt: skip
+
+
+def runs(spool: Spool, entry: Entry) -> list[Record]:
+    """The history of a job, oldest first; `superseded` marks a record whose move never happened."""
+    found = results.read(spool.at("results"), entry.name.id)
+    shown = []
+    for index, run in enumerate(found):
+        later = [other for other in found[index + 1 :] if other.get("claim") == run.get("claim") and "claim" in run]
+        known = {key: run.get(key) for key in RUN_KEYS}
+        if run.get("torn"):
+            known["reason"] = "the record is torn: the machine stopped while it was written"
+        shown.append({**known, "superseded": bool(later) and run.get("to") != entry.file})
+    return shown
+
+
+def last_run(spool: Spool, entry: Entry) -> Record | None:
+    """The run that brought a job where it is."""
+    for run in reversed(results.read(spool.at("results"), entry.name.id)):
+        if run.get("to") == entry.file:
+            return run
+    return None
+
+
+def status(spool: Spool, observer: liveness.Observer) -> Record:
+    """The whole spool as `status --json` shows it."""
+    now = time.time()
+    scheduled, oldest = 0, None
+    for state in ("pending", "failed"):
+        for entry in spool.entries(state):
+            if entry.name.time > now:
+                scheduled += 1
+            elif oldest is None or entry.name.time < oldest:
+                oldest = entry.name.time
+    return {
+        "spool": spool.path,
+        "jobs": {state: spool.count(state) for state in STATES} | {"rejected": _rejected(spool)},
+        "scheduled": scheduled,
+        "oldest_ready_seconds": None if oldest is None else round(now - oldest, 3),
+        "paused": False,
+        "workers": workers(spool, observer),
+    }
+
+
+def _rejected(spool: Spool) -> int:
+    return sum(not name.endswith(".reason") for name in disk.scan(spool.at("rejected")))
+
+
+def workers(spool: Spool, observer: liveness.Observer) -> list[Record]:
+    """Everybody who works here, or left something behind."""
+    found = []
+    for name in liveness.names(spool):
+        who = liveness.read(spool, name)
+        job = next((e.name.id for text in spool.held_by(name) if (e := _entry(name, text))), None)
+        age = observer.age(name)
+        found.append({
+            "name": name,
+            "host": who.host if who else None,
+            "pid": who.pid if who else None,
+            "alive": observer.is_alive(name, who),
+            "job": job,
+            "heartbeat_age": None if age is None else round(age, 3),
+            "supervisor_pid": who.supervisor_pid if who else None,
+            "started_at": units.iso(who.started_at) if who else None,
+        })  # fmt: skip
+    return found
+
+
+def _entry(worker: str, text: str) -> Entry | None:
+    name = decode(text)
+    return Entry("processing", name, f"processing/{worker}/{text}", worker) if name else None

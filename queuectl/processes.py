@@ -1,0 +1,72 @@
+"""The processes of this host that belong to a worker: those that carry its name in their environment.
+
+A command inherits QUEUECTL_WORKER, and so do its children, also those that left its
+process group. That is how the commands of a dead worker are found.
+
+Leaves to others
+    whether the worker is dead (liveness); when to end them (recovery).
+Raises
+    nothing: a process that we may not look at is not one of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+#: Seconds that a process may need to vanish after KILL; one that waits for a dead disk needs longer.
+KILL_PATIENCE = 5
+
+#: Seconds between two looks at whether a process has ended.
+_PAUSE = 0.01
+
+
+def of_worker(worker: str) -> list[int]:
+    """The ids of the processes that carry `QUEUECTL_WORKER=worker`."""
+    wanted = b"QUEUECTL_WORKER=" + worker.encode()
+    found = _by_proc(wanted) if sys.platform == "linux" else _by_ps(wanted)
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def _by_proc(wanted: bytes) -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted in _environment(name)]
+
+
+def _environment(pid: str) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
+
+
+def _by_ps(wanted: bytes) -> list[int]:
+    import subprocess
+
+    listing = subprocess.run(["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True, check=False).stdout
+    return [int(line.split()[0]) for line in listing.splitlines() if wanted in line.split()]
+
+
+def end_all(worker: str, grace: float) -> bool:
+    """End every process of a worker: TERM, and KILL after `grace` seconds. False: some are still there."""
+    left = of_worker(worker)
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_PATIENCE)):
+        _signal(left, number)
+        deadline = time.monotonic() + patience
+        while left := of_worker(worker):
+            if number == signal.SIGKILL:
+                _signal(left, number)  # also what they have started since
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_PAUSE)
+    return not left
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass

@@ -1,0 +1,184 @@
+"""The queue: names in, hand-outs out. What runs next, and when to look again.
+
+Pure: it is given listings and the time. It never opens a file, because a name says all
+it must know. It keeps a window of the best names, not the whole backlog.
+
+Promises
+    The higher priority comes first, then what has been due for longest.
+    Retries that are due take at most every second place while fresh jobs of their
+    priority wait.
+    What is not due is never handed out.
+Leaves to others
+    whose the job is in the end (the rename in spool).
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from queuectl.filename import STAMP, is_drop, looks_encoded, stamp
+
+#: The fewest and the most names that a queue holds ready at a time.
+SMALLEST, LARGEST = 1000, 100_000
+
+#: Names that stay together, and how many of them are mixed, when several supervisors share a spool.
+BLOCK, MIXED = 32, 1024
+
+#: Seconds that a drop which cannot be read stays until it counts as broken for good.
+GRACE = 5.0
+
+#: Seconds until another look at a drop that could not be read.
+DROP_PAUSE = 1.0
+
+
+#: A time that can be in the name of a job; a scan of a million names wants no more than this.
+_PLAUSIBLE = re.compile(r"(?:19[7-9]|2[01]\d)\d(?:0\d|1[0-2])[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z-p\d-a\d", re.ASCII)
+
+
+def rank(name: str) -> str:
+    """A text that sorts like the order in which jobs run."""
+    return f"{9 - int(name[25])}{name}"
+
+
+@dataclass
+class Queue:
+    """What may run now, best last, so that taking is cheap. `next_due`: the time in the name of the next that may not."""
+
+    fresh: list[str] = field(default_factory=list)
+    retries: list[str] = field(default_factory=list)
+    next_due: str = ""
+    drops: list[str] = field(default_factory=list)
+    seen: int = 0
+    _last_was_retry: bool = False
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.retries)
+
+    def fill(
+        self, pending: Iterable[str], failed: Iterable[str], now: float, *, without: set[str], shared: bool = False
+    ) -> None:
+        """Forget everything and read two listings; names in `without` are in somebody's hands already.
+
+        With `shared` the order is loosened so that several supervisors do not want the same name first.
+        """
+        size = min(LARGEST, max(SMALLEST, self.seen // 8))
+        self.next_due, self.drops, self.seen = "", [], 0
+        limit = stamp(now)
+        self.fresh = self._best(pending, "pending/", limit, size, without, self.drops)
+        self.retries = self._best(failed, "failed/", limit, size, without, None)
+        if shared:
+            self.fresh, self.retries = mix(self.fresh), mix(self.retries)
+
+    def _best(
+        self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None
+    ) -> list[str]:
+        best: list[str] = []
+        for name in names:
+            if not looks_encoded(name):
+                if drops is not None and is_drop(name):
+                    drops.append(name)
+                continue
+            self.seen += 1
+            if not _PLAUSIBLE.match(name):
+                if drops is not None:
+                    drops.append(name)  # admission says what is wrong with it
+            elif name[:STAMP] > limit:
+                self._note_due(name[:STAMP])
+            elif prefix + name not in without:
+                best.append(rank(name))
+                if len(best) >= 2 * size:
+                    best = sorted(best)[:size]
+        return sorted(best, reverse=True)[-size:]
+
+    def _note_due(self, due: str) -> None:
+        if not self.next_due or due < self.next_due:
+            self.next_due = due
+
+    def add(self, file: str, now: float) -> None:
+        """A job has come into pending/."""
+        name = file.removeprefix("pending/")
+        if name[:STAMP] > stamp(now):
+            self._note_due(name[:STAMP])
+        else:
+            insort(self.fresh, rank(name), key=_Reversed)
+
+    def take(self, count: int) -> list[str]:
+        """The next `count` files to run, or as many as there are."""
+        return [self._next() for _ in range(min(count, len(self)))]
+
+    def _next(self) -> str:
+        retry = bool(self.retries) and (not self.fresh or self.retries[-1] < self.fresh[-1])
+        if retry and self._last_was_retry and self.fresh and self.fresh[-1][0] == self.retries[-1][0]:
+            retry = False
+        self._last_was_retry = retry
+        return "failed/" + self.retries.pop()[1:] if retry else "pending/" + self.fresh.pop()[1:]
+
+
+class _Reversed(str):
+    """A text that sorts the other way round."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+
+def mix(ranked: list[str]) -> list[str]:
+    """Put blocks of names of one priority in random order, a thousand names at a time."""
+    mixed: list[str] = []
+    for start in range(0, len(ranked), MIXED):
+        part = ranked[start : start + MIXED]
+        blocks = [part[i : i + BLOCK] for i in range(0, len(part), BLOCK)]
+        random.shuffle(blocks)
+        mixed += [name for block in blocks for name in block]
+    return sorted(mixed, key=lambda name: name[0], reverse=True)
+
+
+class Drops:
+    """The drops that wait for admission, and when to look at each; times by a clock that never jumps."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, None] = {}
+        self._later: dict[str, float] = {}
+        self._broken: dict[str, tuple[str, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._now) + len(self._later)
+
+    def update(self, names: list[str], *, rang: bool) -> None:
+        """What a listing showed. With `rang` somebody wrote: look at all of them again."""
+        waiting = {} if rang else self._later
+        self._later = {name: waiting[name] for name in names if name in waiting}
+        self._now = {name: None for name in names if name not in waiting}
+        self._broken = {name: self._broken[name] for name in names if name in self._broken}
+
+    def take(self, count: int, now: float) -> list[tuple[str, str]]:
+        """At most `count` (verb, name) for workers: drops to admit, or to settle because their grace is over."""
+        if (look := self.next_look()) is not None and look <= now:
+            self._now |= {name: None for name, at in self._later.items() if at <= now}
+            self._later = {name: at for name, at in self._later.items() if at > now}
+        names = list(islice(self._now, count))
+        for name in names:
+            del self._now[name]
+        return [(self._verb(name, now), name) for name in names]
+
+    def _verb(self, name: str, now: float) -> str:
+        _, since = self._broken.get(name, ("", now))
+        return "settle" if now - since >= GRACE else "admit"
+
+    def broken(self, name: str, mark: str, now: float) -> None:
+        """A worker could not read a drop. As long as its mark changes, somebody is writing it."""
+        old, since = self._broken.get(name, ("", now))
+        self._broken[name] = (mark, since if mark == old else now)
+        self._later[name] = now + DROP_PAUSE
+
+    def next_look(self) -> float | None:
+        """When to look at the next drop that could not be read."""
+        return min(self._later.values(), default=None)

@@ -1,0 +1,139 @@
+"""Rescue: what a dead worker held goes on.
+
+Any supervisor may rescue, there is no leader, and two at once do no harm: each file is
+moved by one rename. Its commands are ended first, so that a job never runs beside its
+own orphan. A run that left its record gets the move that the record names; one that
+did not is lost, which counts as an attempt.
+
+Promises
+    A worker that is alive is left alone.
+    A worker's record goes only after its directory is empty.
+Leaves to others
+    who is dead (liveness); what becomes of a lost run (retry).
+Raises
+    OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, NamedTuple
+
+from queuectl import admission, disk, liveness, processes, results, units
+from queuectl.errors import InvalidJob
+from queuectl.filename import decode
+from queuectl.job import parse
+from queuectl.retry import Outcome, Verdict, decide
+from queuectl.spool import Claim, Spool
+
+#: Seconds that the commands of a dead worker have between TERM and KILL.
+ORPHAN_GRACE = 2
+
+#: What stands behind the name of a running job's file when somebody wants it cancelled.
+CANCEL = ".cancel"
+
+
+class Rescued(NamedTuple):
+    """A job that was found with a dead worker: its id, whose it was, where it went and why."""
+
+    id: str
+    worker: str
+    target: str
+    outcome: str
+
+
+def rescue(spool: Spool, observer: liveness.Observer, *, spare: frozenset[str] = frozenset()) -> list[Rescued]:
+    """Look for dead workers and move on what they held; workers in `spare` are known to be alive."""
+    rescued: list[Rescued] = []
+    for worker in liveness.names(spool):
+        if worker in spare:
+            continue
+        record = liveness.read(spool, worker)
+        if not observer.is_alive(worker, record):
+            rescued += rescue_worker(spool, worker, record)
+    return rescued
+
+
+def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> list[Rescued]:
+    """Move on what one dead worker held."""
+    held = spool.held_by(worker)
+    if held and record is not None and record.is_here and not processes.end_all(worker, ORPHAN_GRACE):
+        return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
+    rescued = []
+    for text in held:
+        file, name = f"processing/{worker}/{text}", decode(text)
+        if name is not None:
+            rescued += _move_on(spool, Claim(file, name, worker))
+        elif text.endswith(".json"):
+            admission.give_back(spool, file)
+        elif text.endswith(CANCEL):
+            disk.unlink(spool.at(file))
+    liveness.dismiss(spool, worker)
+    return rescued
+
+
+def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
+    run = results.of_claim(spool.at("results"), claim.name.id, claim.file)
+    if run is None:
+        run = record_lost(spool, claim)
+    target = str(run["to"])
+    # RACE: another rescuer was first, or the worker was alive after all and filed it itself.
+    moved = spool.file(claim, target)
+    return [Rescued(claim.name.id, claim.worker, target, str(run["outcome"]))] if moved else []
+
+
+def record_lost(spool: Spool, claim: Claim) -> results.Run:
+    """Write into a job's history that the run of this claim was lost with its worker."""
+    now = time.time()
+    reason = f"worker {claim.worker} died while it ran the job"
+    verdict = judge(spool, claim, "lost", now)
+    run = blank(claim, spool.target(claim, *verdict)) | {"finished_at": units.iso(now), "outcome": "lost", "reason": reason}
+    results.append(spool.at("results"), claim.name.id, run)
+    return run
+
+
+def judge(spool: Spool, claim: Claim, outcome: Outcome, now: float, max_retries: int | None = None) -> Verdict:
+    """What becomes of a claimed job by the settings in force; `max_retries` is the job's own, read from its file if not given."""
+    settings = spool.settings()
+    return decide(
+        outcome,
+        claim.name.attempts,
+        max_retries or _own_retries(spool, claim.file) or settings.max_retries,
+        now,
+        base=settings.backoff_base,
+        most=settings.backoff_max,
+        jitter=settings.backoff_jitter,
+        dice=random.random(),  # noqa: S311
+    )
+
+
+def _own_retries(spool: Spool, file: str) -> int | None:
+    try:
+        return parse(disk.read(spool.at(file), spool.settings().max_job_size).data).max_retries
+    except (OSError, InvalidJob):
+        return None
+
+
+def blank(claim: Claim, target: str) -> dict[str, Any]:
+    """The record of a run of which nothing is known but its claim, and where the job goes."""
+    return {
+        "attempt": claim.name.attempts,
+        "claim": claim.file,
+        "to": target,
+        "worker": claim.worker,
+        "host": "",
+        "started_at": units.iso(claim.name.time),
+        "finished_at": None,
+        "duration": None,
+        "outcome": None,
+        "reason": None,
+        "exit_code": None,
+        "signal": None,
+        "cpu_seconds": None,
+        "max_rss_kb": None,
+        "stdout_tail": "",
+        "stderr_tail": "",
+    }
+
+

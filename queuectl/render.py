@@ -1,0 +1,80 @@
+"""What people read: log lines and tables, as text. Pure; whoever calls it prints.
+
+Leaves to others
+    where it goes (cli, log); JSON for programs (cli).
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from queuectl import units
+
+#: Terminal colours of events and states.
+COLOURS = {
+    "completed": "32",
+    "failed": "33",
+    "timeout": "33",
+    "stuck": "33",
+    "warning": "33",
+    "rescued": "33",
+    "dead": "31",
+    "rejected": "31",
+    "worker_died": "31",
+    "cancelled": "31",
+    "processing": "36",
+    "started": "36",
+}
+
+
+def paint(text: str, word: str, *, colour: bool) -> str:
+    """`text` in the colour of `word`."""
+    code = COLOURS.get(word) if colour else None
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+def event(form: str, now: float, what: str, details: dict[str, Any], *, colour: bool = False) -> str:
+    """One line of a log: JSON, or the local time, the event, and key=value for the rest."""
+    if form == "json":
+        return json.dumps({"time": units.iso(now), "event": what, **details}) + "\n"
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    words = [f"{key}={_value(value)}" for key, value in details.items() if key != "job"]
+    job = [str(details["job"])] if "job" in details else []
+    return " ".join([clock, paint(f"{what:<9}", what, colour=colour), *job, *words]) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = printable(str(value))
+    return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
+
+
+def printable(text: str) -> str:
+    """`text` in one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+def short(text: str, width: int) -> str:
+    """`text` in one line of at most `width` characters."""
+    text = printable(text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """Aligned columns for a pipe or a plain terminal; with `width` the last column is cut to fit."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    return "\n".join(short(line, width) if width else line for line in lines)
+
+
+def command(value: str | list[str] | tuple[str, ...]) -> str:
+    """A command as a person would type it."""
+    import shlex
+
+    return value if isinstance(value, str) else shlex.join(value)

@@ -1,0 +1,97 @@
+"""Seconds and times: text at the edge, floats inside.
+
+Inside queuectl a duration is a float of seconds and a time is a float of seconds
+since 1970 in UTC, with microseconds that survive a round trip. Only this module
+turns text into them and back.
+
+Promises
+    seconds accepts 90, 1.5, "90", "90s", "10m", "1h30m", "2d", "1w".
+    instant accepts ISO 8601; a time without a zone is in the zone its caller names.
+Raises
+    ValueError with a reason for people.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from datetime import UTC, datetime, tzinfo
+
+#: Seconds in one of each unit.
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+#: No duration is longer than this many seconds: a hundred years.
+LONGEST = 100 * 365 * 86400
+
+#: The last second of the year 2199: until 2242 a float of seconds holds every microsecond apart.
+LATEST = 7258118399
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+def seconds(value: object) -> float:
+    """Seconds from a number or a text such as "10m"; never negative, never NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError('must be seconds, or a text such as "90s", "10m" or "1h30m"')
+    result = _written(value) if isinstance(value, str) else value
+    if not 0 <= result <= LONGEST:  # also false for NaN; an int may be too long for a float
+        raise ValueError("must be between 0 and a hundred years")
+    return float(result)
+
+
+def _written(text: str) -> float:
+    text = text.strip().lower()
+    if re.fullmatch(r"\d{1,15}(\.\d+)?", text):
+        return float(text)
+    parts = _PART.findall(text) if len(text) < 100 else []
+    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+        raise ValueError(f'{text!r} is no duration; write seconds, or "90s", "10m", "1h30m", "7d"')
+    return math.fsum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+def span(value: float) -> str:
+    """Seconds in the form people read and `seconds` accepts: 604800 -> "1w", 5400 -> "1h30m", 1.5 -> "1.5s"."""
+    whole = int(value)
+    if whole != value or whole == 0:
+        return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
+    text = ""
+    for unit in ("d", "h", "m", "s"):
+        count, whole = divmod(whole, int(UNITS[unit]))
+        text += f"{count}{unit}" if count else ""
+    return text
+
+
+def instant(text: object, zone: tzinfo | None = UTC) -> float:
+    """The time that ISO 8601 `text` names; without a zone of its own it is in `zone` (None: this machine's)."""
+    if not isinstance(text, str):
+        raise ValueError('must be a time such as "2026-11-22T10:15:00Z"')
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f'{text!r} is no time; write it as "2026-11-22T10:15:00Z"') from None
+    try:
+        if moment.tzinfo is None:
+            moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+        epoch = round(moment.timestamp(), 6)
+    except (OverflowError, OSError, ValueError):
+        epoch = -1.0
+    if not 0 <= epoch <= LATEST:
+        raise ValueError(f"{text!r} is not between the years 1970 and 2199")
+    return epoch
+
+
+def iso(epoch: float) -> str:
+    """`epoch` as 2026-11-22T10:15:02.123456Z."""
+    whole, micro = divmod(round(epoch * 1_000_000), 1_000_000)
+    t = time.gmtime(whole)
+    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}.{micro:06}Z"
+
+
+def ago(value: float) -> str:
+    """Seconds, rounded for a table: "12s", "3m", "5h", "2d"."""
+    value = max(0.0, value)
+    for unit in ("d", "h", "m"):
+        if value >= UNITS[unit]:
+            return f"{int(value // UNITS[unit])}{unit}"
+    return f"{int(value)}s"
