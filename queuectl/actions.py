@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import disk, host, liveness, lookup, recovery, results, units
+from queuectl import cancellation, disk, host, liveness, lookup, recovery, results, units
 from queuectl.config import Settings
 from queuectl.errors import WrongState
 from queuectl.filename import decode
-from queuectl.spool import Claim, Entry, Spool
+from queuectl.layout import Entry
+from queuectl.spool import Claim, Spool
 
 #: Seconds between two looks of somebody who waits, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.02, 0.25
@@ -57,7 +58,7 @@ def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
         if entry.state in ("completed", "dead"):
             raise WrongState(f"job {entry.name.id} is {entry.state} already; there is nothing to cancel")
         if entry.state == "processing":
-            if _ask_to_cancel(spool, entry):
+            if cancellation.request(spool, entry):
                 return "asked"
         elif decode(os.path.basename(entry.file)) is None:
             raise WrongState(f"{entry.file} has not been admitted by a worker yet; remove it with 'rm {spool.at(entry.file)}'")
@@ -75,22 +76,6 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
     run = recovery.blank(Claim(entry.file, entry.name, ""), moved.file)
     ended = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": "cancelled before it ran"}
     results.append(spool.at("results"), entry.name.id, run | ended | {"host": host.place().host})
-    return True
-
-
-def _ask_to_cancel(spool: Spool, entry: Entry) -> bool:
-    try:
-        disk.write(spool.at(entry.file + recovery.CANCEL), b"", durable=False)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        return False
-    if not disk.is_there(spool.at(entry.file)):
-        disk.unlink(spool.at(entry.file + recovery.CANCEL))
-        return False
-    who = liveness.read(spool, entry.worker or "")
-    if who and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
-        _signal(who.supervisor_pid, signal.SIGUSR1)  # others see the file at their next heartbeat
     return True
 
 
@@ -177,7 +162,7 @@ def stop(spool: Spool, timeout: float | None, *, now: bool) -> tuple[list[int], 
     """Stop this spool's supervisors on this host and wait for them: (those that stopped, those that still run)."""
     running = supervisors(spool)
     for pid in running:
-        _signal(pid, signal.SIGQUIT if now else signal.SIGTERM)
+        cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
     deadline = None if timeout is None else time.monotonic() + timeout
     left = _left(spool, running)
     while left and (deadline is None or time.monotonic() < deadline):
@@ -193,10 +178,3 @@ def _left(spool: Spool, running: dict[int, list[str]]) -> list[int]:
         for pid, names in running.items()
         if any(disk.is_held(spool.at("workers", name + ".lock")) for name in names) or host.is_running(pid)
     ]
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # RACE: it has just ended

@@ -115,9 +115,7 @@ def _spawn(order: Order) -> int:
         program = _program(argv[0], order.env)
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, order.stdout, 1), (os.POSIX_SPAWN_DUP2, order.stderr, 2)]
         try:
-            return os.posix_spawn(
-                program, argv, order.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULTS
-            )
+            return os.posix_spawn(program, argv, order.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULTS)
         except OSError as error:
             code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
             raise CannotStart(f"cannot start {program}: {_why(error)}", code) from None
@@ -170,9 +168,7 @@ def _program(word: str, env: dict[str, str]) -> str:
     return found
 
 
-def _wait(
-    pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]
-) -> tuple[int, resource.struct_rusage, Cause | None]:
+def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) -> tuple[int, resource.struct_rusage, Cause | None]:
     poll = select.poll()
     poll.register(wake, select.POLLIN)
     deadline = time.monotonic() + order.timeout if order.timeout else None

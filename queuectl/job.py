@@ -80,9 +80,7 @@ class Job:
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
 
 
-_DEFAULTS: dict[str, Any] = {
-    f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(Job)
-}
+_DEFAULTS: dict[str, Any] = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(Job)}
 
 
 def _same(value: Any) -> Any:
@@ -236,9 +234,7 @@ def _command(value: Any, key: str) -> str | tuple[str, ...]:
 def _id(value: Any, key: str) -> str:
     text = _text(value, key)
     if not is_id(text):
-        raise InvalidJob(
-            f"{text[:140]!r} is no id; use 1 to 128 of the letters A-Z a-z 0-9 . _ - and begin with a letter or digit", key
-        )
+        raise InvalidJob(f"{text[:140]!r} is no id; use 1 to 128 of the letters A-Z a-z 0-9 . _ - and begin with a letter or digit", key)
     return text
 
 

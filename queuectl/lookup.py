@@ -24,7 +24,8 @@ from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
 from queuectl.filename import Name, decode
 from queuectl.job import Job, parse
-from queuectl.spool import STATES, Entry, Spool
+from queuectl.layout import STATES, Entry
+from queuectl.spool import Spool
 
 Record = dict[str, Any]
 

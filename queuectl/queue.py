@@ -61,9 +61,7 @@ class Queue:
     def __len__(self) -> int:
         return len(self.fresh) + len(self.retries)
 
-    def fill(
-        self, pending: Iterable[str], failed: Iterable[str], now: float, *, without: set[str], shared: bool = False
-    ) -> None:
+    def fill(self, pending: Iterable[str], failed: Iterable[str], now: float, *, without: set[str], shared: bool = False) -> None:
         """Forget everything and read two listings; names in `without` are in somebody's hands already.
 
         With `shared` the order is loosened so that several supervisors do not want the same name first.
@@ -76,9 +74,7 @@ class Queue:
         if shared:
             self.fresh, self.retries = mix(self.fresh), mix(self.retries)
 
-    def _best(
-        self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None
-    ) -> list[str]:
+    def _best(self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None) -> list[str]:
         best: list[str] = []
         for name in names:
             if not looks_encoded(name):

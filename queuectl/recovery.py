@@ -20,7 +20,7 @@ import random
 import time
 from typing import Any, NamedTuple
 
-from queuectl import admission, disk, liveness, processes, results, units
+from queuectl import admission, cancellation, disk, liveness, processes, results, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
@@ -29,9 +29,6 @@ from queuectl.spool import Claim, Spool
 
 #: Seconds that the commands of a dead worker have between TERM and KILL.
 ORPHAN_GRACE = 2
-
-#: What stands behind the name of a running job's file when somebody wants it cancelled.
-CANCEL = ".cancel"
 
 
 class Rescued(NamedTuple):
@@ -67,7 +64,7 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> 
             rescued += _move_on(spool, Claim(file, name, worker))
         elif text.endswith(".json"):
             admission.give_back(spool, file)
-        elif text.endswith(CANCEL):
+        elif text.endswith(cancellation.END):
             disk.unlink(spool.at(file))
     liveness.dismiss(spool, worker)
     return rescued
@@ -104,7 +101,7 @@ def judge(spool: Spool, claim: Claim, outcome: Outcome, now: float, max_retries:
         base=settings.backoff_base,
         most=settings.backoff_max,
         jitter=settings.backoff_jitter,
-        dice=random.random(),  # noqa: S311
+        dice=random.random(),
     )
 
 
@@ -135,5 +132,3 @@ def blank(claim: Claim, target: str) -> dict[str, Any]:
         "stdout_tail": "",
         "stderr_tail": "",
     }
-
-

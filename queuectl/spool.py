@@ -21,46 +21,22 @@ Raises
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import config, disk, host, ids, results
-from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
-from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, is_drop, stamp
-from queuectl.job import Job, from_dict, load
-
-#: The states, in the order of a job's life; each is the name of its directory.
-STATES = ("pending", "processing", "failed", "completed", "dead")
-
-#: The other directories of a spool.
-BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
-
-#: The format that this program reads and writes.
-VERSION = 1
+from queuectl import config, disk, ids, results
+from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
+from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, stamp
+from queuectl.job import Job, from_dict
+from queuectl.layout import Entry, Layout
 
 #: Jobs that one bulk enqueue makes durable together.
 BULK = 1000
 
-#: Seconds after which a file in tmp/ that another host left behind is swept.
-TMP_AGE = 3600
-
 T = TypeVar("T")
-
-_serial = itertools.count()
-
-
-class Entry(NamedTuple):
-    """A job file as a listing shows it. `file` is its path from the spool; `worker` whose it is in processing/."""
-
-    state: str
-    name: Name
-    file: str
-    worker: str | None = None
 
 
 class Claim(NamedTuple):
@@ -71,111 +47,11 @@ class Claim(NamedTuple):
     worker: str
 
 
-class Spool:
+class Spool(Layout):
     """A spool at `path`. Making the object touches nothing; enqueue makes the directories if need be.
 
     `flags` are settings that beat those of the environment and of config.json.
     """
-
-    def __init__(self, path: str | os.PathLike[str], flags: Mapping[str, Any] | None = None) -> None:
-        self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        self._flags = flags or {}
-        self._live: config.Live | None = None
-
-    def at(self, *parts: str) -> str:
-        """The absolute path of something in the spool."""
-        return os.path.join(self.path, *parts)
-
-    # -- the spool itself
-
-    def open(self) -> Spool:
-        """Check that there is a spool here that we can read."""
-        try:
-            data = disk.read(self.at("spool.json"), 65536).data
-        except FileNotFoundError:
-            self._refuse_foreign()
-            raise SpoolMissing(self.path) from None
-        except NotADirectoryError:
-            raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
-        except OSError as error:
-            raise SpoolUnusable(f"cannot read {self.at('spool.json')} ({error.strerror}); run as the spool's owner") from None
-        self._check_version(data)
-        return self
-
-    def _check_version(self, data: bytes) -> None:
-        try:
-            record = load(data)
-            version = record.get("version") if isinstance(record, dict) else None
-        except InvalidJob:
-            version = None
-        if version != VERSION or isinstance(version, bool):
-            raise SpoolVersion(
-                f"{self.at('spool.json')} says version {version!r}, and this queuectl knows only {VERSION}; "
-                "use the queuectl that made this spool"
-            )
-
-    def make(self) -> Spool:
-        """Make the spool if there is none here; then as `open`."""
-        try:
-            return self.open()
-        except SpoolMissing:
-            pass
-        try:
-            disk.make_all(self.path)
-            for name in (*STATES, *BESIDE):
-                disk.make(self.at(name))
-            temporary = self.temporary()
-            disk.write(temporary, json.dumps({"version": VERSION}).encode() + b"\n")
-            # CRASH: spool.json comes last, so a spool that has it is whole; another `make` finishes this one.
-            disk.replace(temporary, self.at("spool.json"))
-            disk.sync(self.path)
-        except OSError as error:
-            raise SpoolUnusable(f"cannot make a spool at {self.path} ({error.strerror}); name another with --spool") from None
-        return self
-
-    def _refuse_foreign(self) -> None:
-        """A directory that holds other things is not ours to fill."""
-        known = {*STATES, *BESIDE, "config.json", "config.json.lock"}
-        try:
-            foreign = [name for name in disk.scan(self.path) if name not in known]
-        except NotADirectoryError:
-            raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
-        except OSError as error:
-            raise SpoolUnusable(f"cannot read {self.path} ({error.strerror}); run as its owner") from None
-        if foreign:
-            raise SpoolUnusable(f"{self.path} is no spool and holds other files, such as {foreign[0]!r}; name another with --spool")
-
-    def restore(self) -> None:
-        """Make those directories again that somebody has removed."""
-        for name in (*STATES, *BESIDE):
-            disk.make(self.at(name))
-
-    def settings(self) -> config.Settings:
-        """The settings in force now."""
-        if self._live is None:
-            self._live = config.Live(self.at("config.json"), self._flags)
-        return self._live.look()
-
-    def temporary(self) -> str:
-        """A new path in tmp/ that says whose it is."""
-        return self.at("tmp", f"{os.getpid()}~{host.place()}~{next(_serial)}{host.nonce()}")
-
-    def sweep(self) -> int:
-        """Remove what the dead left in tmp/, and say how many files that were.
-
-        On this host a file goes when its process is gone, elsewhere after an hour.
-        """
-        swept = 0
-        for name in disk.scan(self.at("tmp")):
-            path = self.at("tmp", name)
-            pid, _, rest = name.partition("~")
-            if rest.startswith(f"{host.place()}~") and pid.isdigit():
-                left = not host.is_running(int(pid))
-            else:
-                modified = disk.modified(path)
-                left = modified is not None and time.time() - modified > TMP_AGE
-            swept += left and disk.unlink(path)
-        return swept
 
     # -- coming in
 
@@ -282,54 +158,6 @@ class Spool:
     def _is_elsewhere(self, id: str, file: str) -> bool:
         return any(self.at(entry.file) != file for entry in self.entries_of(id))
 
-    def entries_of(self, id: str) -> Iterator[Entry]:
-        """The files of the job `id`: one, unless somebody made a copy. Reads names only."""
-        end = f"-{id}.json"
-        for state in STATES:
-            yield from (entry for entry in self.entries(state, end) if entry.name.id == id)
-
-    def state_of(self, id: str) -> str | None:
-        """The state of the job `id`, or None if it is not here."""
-        return next((entry.state for entry in self.entries_of(id)), None)
-
-    # -- looking at names
-
-    def names(self, state: str) -> Iterator[str]:
-        """The names in the directory of a state, as they come; a listing is a sample while others move files."""
-        return disk.scan(self.at(state))
-
-    def workers(self) -> list[str]:
-        """The names in processing/: everybody who has a directory there."""
-        return sorted(disk.scan(self.at("processing")))
-
-    def held_by(self, worker: str) -> list[str]:
-        """The names in the directory of one worker."""
-        try:
-            return sorted(disk.scan(self.at("processing", worker)))
-        except NotADirectoryError:
-            return []
-
-    def entries(self, state: str, end: str = ".json") -> Iterator[Entry]:
-        """The jobs in a state whose names end in `end`; drops that no worker has admitted are not among them."""
-        places = [(f"{state}", None)]
-        if state == "processing":
-            places = [(f"processing/{worker}", worker) for worker in self.workers()]
-        for directory, worker in places:
-            for text in self.held_by(worker) if worker else self.names(state):
-                name = decode(text) if text.endswith(end) else None
-                if name is not None:
-                    yield Entry(state, name, f"{directory}/{text}", worker)
-
-    def drops(self) -> list[str]:
-        """The names in pending/ of files that no worker has admitted yet."""
-        return sorted(text for text in self.names("pending") if is_drop(text) and decode(text) is None)
-
-    def count(self, state: str) -> int:
-        """How many jobs are in a state; drops count as pending. Reads names only."""
-        if state == "processing":
-            return sum(is_drop(text) for worker in self.workers() for text in self.held_by(worker))
-        return sum(is_drop(text) for text in self.names(state))
-
     # -- one verb, one rename
 
     def claim(self, file: str, worker: str, now: float) -> Claim | None:
@@ -402,14 +230,3 @@ class Spool:
         ids.free(self.at("ids"), id, temporary)
         disk.unlink(temporary)
         return True
-
-    def logs(self, id: str, attempts: int) -> Iterator[str]:
-        """The absolute paths of all logs that job `id` can have after so many attempts."""
-        attempts = max([attempts, *(run.get("attempt", 0) for run in results.read(self.at("results"), id))])
-        for attempt in range(1, attempts + 1):
-            yield self.log(id, attempt, "out")
-            yield self.log(id, attempt, "err")
-
-    def log(self, id: str, attempt: int, stream: str) -> str:
-        """The absolute path of what attempt number `attempt` printed to `stream`, "out" or "err"."""
-        return self.at("logs", f"{id}.{attempt}.{stream}")

@@ -10,7 +10,7 @@ Promises
     TERM: workers finish the job they have. TERM again, or QUIT: they end it and give it back.
     Outcomes reach the disk within a second, off the path of the jobs.
 Leaves to others
-    the order (queue), the moves (spool), who is dead (liveness, recovery).
+    which names, and when to look for more (dealer); who is dead (liveness, recovery).
 Raises
     SpoolError before the first worker starts.
 """
@@ -24,49 +24,22 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from importlib import import_module
 
-from queuectl import disk, executor, host, liveness, recovery, watcher, wire, worker
+from queuectl import cancellation, executor, host, liveness, recovery, watcher, wire, worker
+from queuectl.dealer import Dealer, Hand
 from queuectl.errors import QueuectlError
-from queuectl.filename import unstamp
+from queuectl.flusher import Flusher
 from queuectl.log import Log
-from queuectl.queue import Drops, Queue
 from queuectl.spool import Spool
-
-#: Seconds between two groups of outcomes that are made durable.
-FLUSH = 0.5
-
-#: Seconds for which a handed-out name is left alone: after that its worker is busy with another job.
-HELD = 0.25
-
-#: Seconds after which a list of names that still lasts is made anew: something more urgent may have come.
-STALE = 1.0
 
 #: Seconds until another try when a worker died young.
 RESPAWN = 1.0
 
-#: Seconds between two starts of a watch that dies.
+#: Seconds between two starts of a watch that dies, and two tries to arm one that the system refuses.
 REWATCH = 10.0
 
 #: Seconds between two looks when only other supervisors still have work and this one waits for them.
 DRAIN_PAUSE = 0.25
-
-#: Seconds by which a directory's time must be older than the look that a later one relies on.
-SETTLED = 0.05
-
-
-@dataclass
-class Hand:
-    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given."""
-
-    pid: int
-    line: wire.Line
-    started: float
-    name: str = ""
-    wants: int = 0
-    held: set[str] = field(default_factory=set)
-    held_since: float = 0.0
 
 
 class Supervisor:
@@ -78,17 +51,12 @@ class Supervisor:
         self.name = f"{host.place().host}-{os.getpid()}-{host.nonce()}"
         self.observer = liveness.Observer(spool)
         self.hands: dict[int, Hand] = {}
-        self.queue, self.drops = Queue(), Drops()
+        self.dealer = Dealer(spool, trusts_times=not self.observer.is_shared)
         self.watch: watcher.Watch | None = None
-        self.flusher = 0
+        self.flusher = Flusher(spool.path)
         self.stopping = 0
         self.cancels = False
-        self.unseen = True  # something may be in the spool that the last scan did not show
-        self.rang = False
-        self.dirty = False
-        self.scanned = self.beaten = self.flushed = self.polled = 0.0
-        self.versions: tuple[object, object] = ((), ())
-        self.respawn = self.rewatch = 0.0
+        self.beaten = self.respawn = self.rewatch = self.rearm = 0.0
         self.quiet = False
 
     # -- life
@@ -99,7 +67,6 @@ class Supervisor:
         self._open_signals()
         self.spool.restore()
         self.spool.sweep()
-        import_module("ctypes")  # once here, not in every child that flushes
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
         gc.freeze()  # what exists now is shared with every worker, not copied
@@ -136,7 +103,8 @@ class Supervisor:
     def _close(self) -> None:
         if self.watch:
             self.watch.close()
-        self._flush(wait=True)
+            os.waitpid(self.watch.pid, 0)
+        self.flusher.finish()
 
     # -- workers
 
@@ -180,7 +148,7 @@ class Supervisor:
                 os.close(fd)
             worker.main(self.spool, self.name, there, self.log)
             code = 0
-        except BaseException as error:  # noqa: BLE001  whatever it is must end this process, not become a second supervisor
+        except BaseException as error:
             self.log.event("worker_died", pid=os.getpid(), reason=f"{type(error).__name__}: {error}")
         finally:
             os._exit(code)
@@ -194,8 +162,8 @@ class Supervisor:
                 return
             if not pid:
                 return
-            if pid == self.flusher:
-                self.flusher = 0
+            if pid == self.flusher.pid:
+                self.flusher.ended()
             elif self.watch and pid == self.watch.pid:
                 self._lose_watch()
             elif pid in self.hands:
@@ -203,7 +171,7 @@ class Supervisor:
 
     def _bury(self, hand: Hand, status: int) -> None:
         hand.line.close()
-        self.unseen = True
+        self.dealer.unseen = True
         if status and not self.stopping:
             self.log.event("worker_died", worker=hand.name, pid=hand.pid, code=os.waitstatus_to_exitcode(status))
         if time.monotonic() - hand.started < RESPAWN:
@@ -219,7 +187,7 @@ class Supervisor:
         if self.watch:
             self.watch.close()
             self.watch = None
-            self.unseen = True
+            self.dealer.unseen = True
 
     # -- what must be done from time to time
 
@@ -236,8 +204,7 @@ class Supervisor:
         if self.cancels:
             self.cancels = False
             self._relay_cancels()
-        if self.dirty and now - self.flushed >= FLUSH:
-            self._flush()
+        self.flusher.flush()
 
     def _beat(self) -> None:
         with self._complaining():
@@ -254,19 +221,16 @@ class Supervisor:
 
     def _report(self, rescued: list[recovery.Rescued]) -> None:
         for job in rescued:
-            self.unseen = self.dirty = True
+            self.dealer.unseen = True
+            self.flusher.note()
             state = job.target.partition("/")[0]
             self.log.event("rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state)
 
     def _relay_cancels(self) -> None:
         """Wake those workers whose running job somebody wants cancelled."""
-        for hand in self.hands.values():
-            held = set(self.spool.held_by(hand.name)) if hand.name else set()
-            for request in [name for name in held if name.endswith(recovery.CANCEL)]:
-                if request.removesuffix(recovery.CANCEL) in held:
-                    os.kill(hand.pid, signal.SIGUSR1)
-                else:
-                    disk.unlink(self.spool.at("processing", hand.name, request))
+        for hand in self._all():
+            if cancellation.is_pending(self.spool, hand.name):
+                os.kill(hand.pid, signal.SIGUSR1)
 
     @contextlib.contextmanager
     def _complaining(self) -> Iterator[None]:
@@ -276,119 +240,26 @@ class Supervisor:
         except (QueuectlError, OSError) as error:
             self.log.event("warning", reason=str(error))
 
-    def _flush(self, *, wait: bool = False) -> None:
-        """Make what happened so far durable, in a child: this loop never waits for a disk."""
-        if self.flusher:
-            if not wait:
-                return
-            os.waitpid(self.flusher, 0)
-            self.flusher = 0
-        if not self.dirty:
-            return
-        self.dirty, self.flushed = False, time.monotonic()
-        self.flusher = os.fork()
-        if not self.flusher:
-            try:
-                disk.sync_all(self.spool.path)
-            finally:
-                os._exit(0)
-        if wait:
-            os.waitpid(self.flusher, 0)
-            self.flusher = 0
-
     # -- names for workers
 
     def _deal(self) -> None:
-        """Give names to the workers that wait for some; look for more when there are none."""
+        """Deal names; when some worker waits in vain, let the watch ring, or be done."""
         if self.stopping:
             return
-        waiting = [hand for hand in self.hands.values() if hand.wants]
-        if not waiting:
-            return
-        self._look()
-        for index, hand in enumerate(waiting):
-            self._give(hand, among=len(waiting) - index)
-        if any(hand.wants for hand in waiting):
-            self._rest(waiting)
-
-    def _look(self) -> None:
-        """Scan if the list is used up or old, and something may have changed."""
-        now, wall = time.monotonic(), time.time()
-        if self.queue.next_due and unstamp(self.queue.next_due) <= wall:
-            self.unseen = True
-        if now - self.polled >= self._poll_interval():
-            self.polled = now
-            self.unseen = self.unseen or self._has_moved()
-        stale = len(self.queue) > 0 and now - self.scanned > STALE
-        if not (self.unseen or stale) or (len(self.queue) and not (stale or self.rang)):
-            return
-        self.versions = self._versions()
-        held: set[str] = set()
-        for hand in self.hands.values():
-            if now - hand.held_since < HELD:
-                held |= hand.held
+        hands = self._all()
         with self._complaining():
-            self.queue.fill(
-                self.spool.names("pending"), self.spool.names("failed"), wall, without=held, shared=self._is_shared()
-            )
-            self.drops.update([name for name in self.queue.drops if f"pending/{name}" not in held], rang=self.rang)
-        self.unseen = self.rang = False
-        self.scanned = self.polled = time.monotonic()
+            self.dealer.deal(hands, self._poll_interval())
+            if self.watch and time.monotonic() >= self.rearm and self.dealer.is_idle(hands):
+                self.watch.arm()
+            if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
+                self.stopping = max(self.stopping, 1)
+
+    def _all(self) -> list[Hand]:
+        return [hand for hand in self.hands.values() if hand.name]
 
     def _poll_interval(self) -> float:
         interval = self.settings.poll_interval
         return min(interval, DRAIN_PAUSE) if self.drain else interval
-
-    def _has_moved(self) -> bool:
-        """Whether a timed look is worth while: on a local disk an untouched directory has nothing new."""
-        versions = self._versions()
-        return self.observer.is_shared or None in versions + self.versions or versions != self.versions
-
-    def _versions(self) -> tuple[object, object]:
-        """The times of pending/ and failed/; a time so young that a change could hide in it counts as none."""
-        found = []
-        for state in ("pending", "failed"):
-            version = disk.version(self.spool.at(state))
-            young = version is None or time.time() - version[1] / 1e9 < SETTLED
-            found.append(None if young else version)
-        return found[0], found[1]
-
-    def _is_shared(self) -> bool:
-        ours = sum(1 for hand in self.hands.values() if hand.name)
-        return len(self.spool.workers()) > ours
-
-    def _give(self, hand: Hand, *, among: int) -> None:
-        """Hand out names: drops first, half of what is wanted; then jobs, a fair share of those left."""
-        now = time.monotonic()
-        drops = self.drops.take(max(1, hand.wants // 2), now)
-        files = self.queue.take(min(hand.wants, -(-len(self.queue) // among))) if hand.wants > len(drops) else []
-        if not (drops or files):
-            return
-        for verb, name in drops:
-            hand.line.put_off(verb, name)
-        for file in files[:-1]:
-            hand.line.put_off("claim", file)
-        hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
-        hand.wants = 0
-        self.unseen = True
-        if files:
-            hand.line.send("claim", files[-1])
-        else:
-            hand.line.flush()
-
-    def _rest(self, waiting: list[Hand]) -> None:
-        """Some workers have nothing to do: arm the watch when nothing is about to leave pending/, or be done."""
-        if any(hand.held for hand in self.hands.values()):
-            return
-        if self.watch and not self.unseen:
-            self.watch.arm()
-        if self.drain and len(waiting) == len(self.hands) == self.count and self._is_drained():
-            self.stopping = max(self.stopping, 1)
-
-    def _is_drained(self) -> bool:
-        if len(self.queue) or len(self.drops) or self.queue.next_due:
-            return False
-        return not any(self.spool.count(state) for state in ("processing", "pending", "failed"))
 
     # -- waiting
 
@@ -413,23 +284,17 @@ class Supervisor:
 
     def _pause(self) -> float:
         """Seconds until the next thing that must happen without anybody saying so."""
-        now = time.monotonic()
         times = [self.beaten + self.settings.heartbeat_interval]
-        if self.dirty:
-            times.append(self.flushed + FLUSH)
-        if self.ends is not None and not self.stopping:
-            times.append(self.ends)
-        if len(self.hands) < self.count and not self.stopping:
-            times.append(self.respawn)
-        if any(hand.wants for hand in self.hands.values()) and not self.stopping:
-            times.append(self.polled + self._poll_interval())
-            if self.queue.next_due:
-                times.append(now + unstamp(self.queue.next_due) - time.time())
-            if (look := self.drops.next_look()) is not None:
-                times.append(look)
-            if self.unseen and not any(hand.held for hand in self.hands.values()):
-                times.append(now)
-        return max(0.0, min(times) - now)
+        if (flush := self.flusher.wakes_at()) is not None:
+            times.append(flush)
+        if not self.stopping:
+            if self.ends is not None:
+                times.append(self.ends)
+            if len(self.hands) < self.count:
+                times.append(self.respawn)
+            if (wakes := self.dealer.wakes_at(self._all(), self._poll_interval())) is not None:
+                times.append(wakes)
+        return max(0.0, min(times) - time.monotonic())
 
     def _listen(self, hand: Hand) -> None:
         messages = hand.line.receive()
@@ -437,18 +302,19 @@ class Supervisor:
             return  # its death comes through SIGCHLD as well
         for verb, text in messages:
             if verb == "want":
-                self.dirty = self.dirty or bool(hand.name and hand.held_since)
+                if hand.held_since:
+                    self.flusher.note()
                 hand.wants, hand.held = int(text), set()
             elif verb == "took":
-                self.dirty = True
+                self.flusher.note()
                 hand.held = set()
             elif verb == "lost":
-                self.unseen = True
+                self.dealer.unseen = True
             elif verb == "admitted":
-                self.queue.add(text, time.time())
+                self.dealer.admitted(text)
             elif verb == "broken":
                 mark, _, name = text.partition(" ")
-                self.drops.broken(name, mark, time.monotonic())
+                self.dealer.broken(name, mark)
             elif verb == "hello":
                 hand.name = text
 
@@ -457,9 +323,14 @@ class Supervisor:
         if said is None:
             self._lose_watch()
             return
-        self.unseen = True
-        self.rang = self.rang or watcher.RANG in said
+        self.dealer.unseen = True
+        if watcher.RANG in said:
+            self.dealer.rang()
         if watcher.DEAF in said:
-            self.log.event("warning", reason="the system has no watch left for pending/; new jobs are found by looking every poll_interval")
+            self._note_deafness()
 
-
+    def _note_deafness(self) -> None:
+        if not self.rearm:
+            why = "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
+            self.log.event("warning", reason=why)
+        self.rearm = time.monotonic() + REWATCH

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, disk, executor, ids, liveness, recovery, results, units
+from queuectl import admission, cancellation, disk, executor, ids, liveness, recovery, results, units
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.filename import encode
@@ -142,7 +142,7 @@ class Worker:
         else:
             self._file(claim, job, ended, tails, settings)
         if self.cancelling:
-            disk.unlink(self.spool.at(claim.file + recovery.CANCEL))
+            cancellation.forget(self.spool, claim.file)
 
     def _read(self, claim: Claim) -> Job | None:
         """What to run; None if the file turns out to be no job of ours, and has been set aside."""
@@ -210,7 +210,7 @@ class Worker:
         """Whether somebody wants the running command ended."""
         if self.now:
             return "interrupted"
-        if self.cancelling and self.claim and disk.is_there(self.spool.at(self.claim.file + recovery.CANCEL)):
+        if self.cancelling and self.claim and cancellation.is_requested(self.spool, self.claim.file):
             return "cancelled"
         return None
 
@@ -220,9 +220,7 @@ class Worker:
         else:
             self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)
 
-    def _file(
-        self, claim: Claim, job: Job, ended: executor.Ended, tails: tuple[str, str], settings: Settings
-    ) -> None:
+    def _file(self, claim: Claim, job: Job, ended: executor.Ended, tails: tuple[str, str], settings: Settings) -> None:
         """Record how the run went, then move the job: the move commits the record."""
         outcome, reason = meaning(ended)
         verdict = recovery.judge(self.spool, claim, outcome, ended.finished_at, job.max_retries)

@@ -17,7 +17,7 @@ from queuectl.spool import Spool
 @click.option("--timeout", metavar="TIME", help="Give up after this much time, with exit code 124.")
 @show.json_option
 @click.pass_obj
-def wait_(spool: Spool, ids: tuple[str, ...], timeout: str | None, as_json: bool) -> None:
+def wait_(spool: Spool, /, ids: tuple[str, ...], timeout: str | None, as_json: bool) -> None:
     """Wait until jobs have ended: completed, or dead. Retries are waited for.
 
     Exit code for one job: its own; 128 + n for signal n; 124 for a timeout, its own or of this wait; 126 or 127 if it
@@ -49,7 +49,7 @@ def wait_(spool: Spool, ids: tuple[str, ...], timeout: str | None, as_json: bool
 @click.command("cancel")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.pass_obj
-def cancel_(spool: Spool, ids: tuple[str, ...]) -> None:
+def cancel_(spool: Spool, /, ids: tuple[str, ...]) -> None:
     """Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL).
 
     It can be brought back with `queuectl dlq retry ID`. A job that is running is only asked to end: `queuectl wait ID`
@@ -71,7 +71,7 @@ def cancel_(spool: Spool, ids: tuple[str, ...]) -> None:
 @click.command("remove")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.pass_obj
-def remove_(spool: Spool, ids: tuple[str, ...]) -> None:
+def remove_(spool: Spool, /, ids: tuple[str, ...]) -> None:
     """Remove jobs from the spool, with their logs and history; their ids are free again. A running job is refused.
 
     \b
@@ -92,7 +92,7 @@ def remove_(spool: Spool, ids: tuple[str, ...]) -> None:
 @click.command("prune")
 @show.json_option
 @click.pass_obj
-def prune_(spool: Spool, as_json: bool) -> None:
+def prune_(spool: Spool, /, as_json: bool) -> None:
     """Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead.
 
     \b
@@ -109,7 +109,7 @@ def prune_(spool: Spool, as_json: bool) -> None:
 @click.command("init")
 @click.argument("directory", required=False)
 @click.pass_obj
-def init_(spool: Spool, directory: str | None) -> None:
+def init_(spool: Spool, /, directory: str | None) -> None:
     """Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names. One that is there stays as it is.
 
     The first `enqueue`, `worker start` or `config set` does this as well.

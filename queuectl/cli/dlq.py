@@ -10,7 +10,8 @@ from queuectl import actions, lookup, render
 from queuectl.cli import show
 from queuectl.cli.look import show_
 from queuectl.errors import NoSuchJob, WrongState
-from queuectl.spool import Entry, Spool
+from queuectl.layout import Entry
+from queuectl.spool import Spool
 
 
 @click.group("dlq")
@@ -27,7 +28,7 @@ def dlq_() -> None:
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
 @show.json_option
 @click.pass_obj
-def list_dead(spool: Spool, limit: int, as_json: bool) -> None:
+def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
     """List dead jobs, newest first, with the reason and the end of stderr.
 
     \b
@@ -47,8 +48,7 @@ def list_dead(spool: Spool, limit: int, as_json: bool) -> None:
         click.echo("no dead letters", err=True)
         return
     rows = [
-        (r["id"], f"{r['attempts']}/{r['max_retries']}", r["updated_at"][:19] + "Z", _why(r), _last_line(r["stderr_tail"]))
-        for r in records
+        (r["id"], f"{r['attempts']}/{r['max_retries']}", r["updated_at"][:19] + "Z", _why(r), _last_line(r["stderr_tail"])) for r in records
     ]
     show.table(["ID", "TRIES", "DIED", "REASON", "LAST LINE OF STDERR"], rows)
 
@@ -82,7 +82,7 @@ def _dead(spool: Spool, id: str) -> Entry:
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.pass_obj
-def retry(spool: Spool, ids: tuple[str, ...], everything: bool) -> None:
+def retry(spool: Spool, /, ids: tuple[str, ...], everything: bool) -> None:
     """Bring dead jobs back: pending now, with all their attempts again. Their history stays.
 
     \b
@@ -104,7 +104,7 @@ def retry(spool: Spool, ids: tuple[str, ...], everything: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def purge(spool: Spool, ids: tuple[str, ...], everything: bool, yes: bool) -> None:
+def purge(spool: Spool, /, ids: tuple[str, ...], everything: bool, yes: bool) -> None:
     """Remove dead jobs for good, with their logs and history.
 
     Asks on a terminal; elsewhere it wants --yes.
@@ -126,5 +126,3 @@ def purge(spool: Spool, ids: tuple[str, ...], everything: bool, yes: bool) -> No
         return f"{entry.name.id} removed"
 
     show.each(chosen, remove)
-
-

@@ -33,10 +33,17 @@ EXPORTED_FAMILIES = ("LC_", "CONDA_")
 @click.option("--timeout", metavar="TIME", help="End an attempt after this much time.  [default: setting timeout]")
 @click.option("--cwd", metavar="DIR", help="Where it runs.  [default: here]")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="A variable for the command; may be given often.")
-@click.option("--export", default="", metavar="all|none|NAME,...", help="Which of our variables come along.  [default: PATH, HOME, LANG, LC_*, TZ, VIRTUAL_ENV, CONDA_*]")
+@click.option(
+    "--export",
+    default="",
+    metavar="all|none|NAME,...",
+    help="Which of our variables come along.  [default: PATH, HOME, LANG, LC_*, TZ, VIRTUAL_ENV, CONDA_*]",
+)
 @click.option("--name", metavar="TEXT", help="A name for people.")
 @click.pass_obj
-def enqueue_(spool: Spool, words: tuple[str, ...], command: str | None, job: str | None, path: str | None, skip_bad: bool, **flags: Any) -> None:
+def enqueue_(
+    spool: Spool, /, words: tuple[str, ...], command: str | None, job: str | None, path: str | None, skip_bad: bool, **flags: Any
+) -> None:
     """Put a job into the queue and print its id: it is on disk then.
 
     A command after -c is run by /bin/sh; words after -- are run as they are, without a shell. The job runs where it was
@@ -51,7 +58,9 @@ def enqueue_(spool: Spool, words: tuple[str, ...], command: str | None, job: str
     given = {"JSON or a program": bool(words), "-c": command is not None, "--job": job is not None, "--file": path is not None}
     if sum(given.values()) != 1:
         names = " and ".join(name for name, is_given in given.items() if is_given)
-        raise click.UsageError(f"give one job, not {names}" if names else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE")
+        raise click.UsageError(
+            f"give one job, not {names}" if names else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE"
+        )
     defaults = _defaults(flags)
     if path is not None or words == ("-",):
         _enqueue_many(spool, _lines(path or "-"), defaults, skip_bad=skip_bad)
@@ -126,7 +135,7 @@ def _lines(path: str) -> Iterable[bytes]:
     if path == "-":
         return sys.stdin.buffer
     try:
-        return open(path, "rb")  # noqa: SIM115  read to its end by the caller
+        return open(path, "rb")
     except OSError as error:
         raise Wrong(f"cannot read {path}: {error.strerror}") from None
 
@@ -174,5 +183,3 @@ def _blocks(jobs: list[Job]) -> Iterable[list[Job]]:
     from rich.progress import track
 
     return track(blocks, "enqueueing", console=Console(stderr=True), transient=True)
-
-

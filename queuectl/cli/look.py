@@ -12,7 +12,8 @@ from queuectl import liveness, lookup, render, units
 from queuectl.cli import show
 from queuectl.cli.worker import show_workers
 from queuectl.errors import QueuectlError
-from queuectl.spool import STATES, Entry, Spool
+from queuectl.layout import STATES, Entry
+from queuectl.spool import Spool
 
 #: Seconds between two looks of `logs --follow`.
 PAUSE = 0.1
@@ -21,7 +22,7 @@ PAUSE = 0.1
 @click.command("status")
 @show.json_option
 @click.pass_obj
-def status_(spool: Spool, as_json: bool = False) -> None:
+def status_(spool: Spool, /, as_json: bool = False) -> None:
     """How many jobs are in each state, what waits longest, and who works.
 
     \b
@@ -47,7 +48,7 @@ def status_(spool: Spool, as_json: bool = False) -> None:
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
 @show.json_option
 @click.pass_obj
-def list_(spool: Spool, state: tuple[str, ...], limit: int, as_json: bool) -> None:
+def list_(spool: Spool, /, state: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List jobs: running, pending (next first), failed (due first), dead and completed (newest first).
 
     \b
@@ -85,7 +86,7 @@ def _when(record: lookup.Record) -> str:
 @click.argument("id")
 @show.json_option
 @click.pass_obj
-def show_(spool: Spool, id: str, as_json: bool) -> None:
+def show_(spool: Spool, /, id: str, as_json: bool) -> None:
     """Everything about one job: its fields, and each of its runs.
 
     A unique beginning of an id is enough.
@@ -129,7 +130,7 @@ def show_run(run: lookup.Record) -> None:
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
 @show.json_option
 @click.pass_obj
-def logs_(spool: Spool, id: str, follow: bool, attempt: int | None, as_json: bool) -> None:
+def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, as_json: bool) -> None:
     """What a job's command printed: its stdout on stdout, its stderr on stderr.
 
     After `dlq retry` the attempts count from 1 again, and a new log replaces the old of that number; the end of
@@ -197,5 +198,3 @@ def _follow(spool: Spool, entry: Entry, attempt: int | None) -> None:
             return
         at = last
         time.sleep(PAUSE)
-
-

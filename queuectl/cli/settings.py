@@ -24,7 +24,7 @@ def config_() -> None:
 @config_.command("list")
 @show.json_option
 @click.pass_obj
-def list_settings(spool: Spool, as_json: bool) -> None:
+def list_settings(spool: Spool, /, as_json: bool) -> None:
     """All settings as they are in force.
 
     \b
@@ -43,7 +43,7 @@ def list_settings(spool: Spool, as_json: bool) -> None:
 @click.argument("key")
 @show.json_option
 @click.pass_obj
-def get(spool: Spool, key: str, as_json: bool) -> None:
+def get(spool: Spool, /, key: str, as_json: bool) -> None:
     """The value of one setting that is in force.
 
     \b
@@ -63,7 +63,7 @@ def get(spool: Spool, key: str, as_json: bool) -> None:
 @click.argument("key")
 @click.argument("value")
 @click.pass_obj
-def set_(spool: Spool, key: str, value: str) -> None:
+def set_(spool: Spool, /, key: str, value: str) -> None:
     """Change a setting. It must be of its type and within its range.
 
     \b
@@ -79,7 +79,7 @@ def set_(spool: Spool, key: str, value: str) -> None:
 @config_.command("unset")
 @click.argument("key")
 @click.pass_obj
-def unset(spool: Spool, key: str) -> None:
+def unset(spool: Spool, /, key: str) -> None:
     """Go back to the default of a setting.
 
     \b

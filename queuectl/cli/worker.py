@@ -24,7 +24,7 @@ def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--drain", is_flag=True, help="End when nothing is left to run, now or later, here or elsewhere."),
         click.option("--duration", metavar="TIME", help='End after this much time, such as 15 or "8h"; running jobs finish.'),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How events are logged."),
-        click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting for these workers; beats the environment and config.json."),
+        click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting, for these workers only."),
     ]):  # fmt: skip
         command = option(command)
     return command
@@ -33,7 +33,7 @@ def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group("worker", invoke_without_command=True)
 @_start_options
 @click.pass_context
-def worker_(ctx: click.Context, **options: Any) -> None:
+def worker_(ctx: click.Context, /, **options: Any) -> None:
     """Run workers, stop them, look at them.
 
     Without a command: the same as `worker start`.
@@ -49,7 +49,7 @@ def worker_(ctx: click.Context, **options: Any) -> None:
 @worker_.command("start")
 @_start_options
 @click.pass_obj
-def start(spool: Spool, **options: Any) -> None:
+def start(spool: Spool, /, **options: Any) -> None:
     """Run jobs until told to stop; one log line for each event.
 
     Ctrl+C or TERM: finish the running jobs, then end. Again: end them now and put them back, uncounted. Several
@@ -146,7 +146,7 @@ def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
 @click.option("--timeout", metavar="TIME", help="Wait at most this long for them to end.  [default: as long as it takes]")
 @click.option("--now", is_flag=True, help="End the running commands too, and put their jobs back uncounted.")
 @click.pass_obj
-def stop(spool: Spool, timeout: str | None, now: bool) -> None:
+def stop(spool: Spool, /, timeout: str | None, now: bool) -> None:
     """Stop all workers of this spool on this host and wait until they are gone.
 
     They finish the jobs they have, unless --now. Exit code 1 if some still run after --timeout.
@@ -168,7 +168,7 @@ def stop(spool: Spool, timeout: str | None, now: bool) -> None:
 @worker_.command("list")
 @show.json_option
 @click.pass_obj
-def list_workers(spool: Spool, as_json: bool) -> None:
+def list_workers(spool: Spool, /, as_json: bool) -> None:
     """Who works here, and what each one runs.
 
     A worker that is not alive has died and waits for its rescue by the next supervisor.
@@ -188,10 +188,7 @@ def list_workers(spool: Spool, as_json: bool) -> None:
 
 def show_workers(found: list[lookup.Record]) -> None:
     """Print workers as a table."""
-    rows = [
-        (w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", _age(w["heartbeat_age"]))
-        for w in found
-    ]
+    rows = [(w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", _age(w["heartbeat_age"])) for w in found]
     show.table(["WORKER", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[2] == "dead" else "")
 
 

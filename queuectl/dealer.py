@@ -1,0 +1,163 @@
+"""The dealer: which names go to which worker, and when to look for more.
+
+It scans the spool once for all workers of its supervisor. The list of names is looked
+through again when it is used up, when a bell rings, when it gets old and when the
+next due time has come; and always after poll_interval, whatever rang or did not.
+
+Promises
+    No worker gets more names than it asked for, nor a name that another one was just given.
+    When it says that it may sleep, a scan has shown nothing since the watch was armed.
+Leaves to others
+    the order (queue), the claim (worker), the loop (supervisor).
+Raises
+    OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from queuectl import disk, wire
+from queuectl.filename import unstamp
+from queuectl.queue import Drops, Queue
+from queuectl.spool import Spool
+
+#: Seconds for which a handed-out name is left alone: after that its worker is busy with another job.
+HELD = 0.25
+
+#: Seconds after which a list of names that still lasts is made anew: something more urgent may have come.
+STALE = 1.0
+
+#: Seconds by which a directory's time must be older than the look that a later one relies on.
+SETTLED = 0.05
+
+
+@dataclass
+class Hand:
+    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given last."""
+
+    pid: int
+    line: wire.Line
+    started: float
+    name: str = ""
+    wants: int = 0
+    held: set[str] = field(default_factory=set)
+    held_since: float = 0.0
+
+
+class Dealer:
+    """Deals names to hands. `unseen`: something may be in the spool that the last scan did not show."""
+
+    def __init__(self, spool: Spool, *, trusts_times: bool) -> None:
+        self._spool, self._trusts_times = spool, trusts_times
+        self._queue, self._drops = Queue(), Drops()
+        self._versions: tuple[object, object] = (None, None)
+        self._scanned = self._polled = 0.0
+        self.unseen, self._rang = True, False
+
+    # -- what others tell
+
+    def rang(self) -> None:
+        """Something came into pending/."""
+        self.unseen = self._rang = True
+
+    def admitted(self, file: str) -> None:
+        """A drop became the job in `file`."""
+        self._queue.add(file, time.time())
+
+    def broken(self, drop: str, mark: str) -> None:
+        """A worker could not read a drop yet."""
+        self._drops.broken(drop, mark, time.monotonic())
+
+    # -- dealing
+
+    def deal(self, hands: list[Hand], poll_interval: float) -> None:
+        """Give names to the hands that want some; look for more when there are none."""
+        waiting = [hand for hand in hands if hand.wants]
+        if not waiting:
+            return
+        self._note_time(poll_interval)
+        if self._must_look():
+            self._look(hands)
+        for index, hand in enumerate(waiting):
+            self._give(hand, among=len(waiting) - index)
+
+    def _note_time(self, poll_interval: float) -> None:
+        if self._queue.next_due and unstamp(self._queue.next_due) <= time.time():
+            self.unseen = True
+        if time.monotonic() - self._polled >= poll_interval:
+            self._polled = time.monotonic()
+            self.unseen = self.unseen or self._has_moved()
+
+    def _must_look(self) -> bool:
+        if len(self._queue):
+            return self._rang or time.monotonic() - self._scanned > STALE
+        return self.unseen
+
+    def _look(self, hands: list[Hand]) -> None:
+        now = time.monotonic()
+        held = {name for hand in hands if now - hand.held_since < HELD for name in hand.held}
+        shared = len(self._spool.workers()) > len(hands)
+        self._versions = self._times()
+        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), time.time(), without=held, shared=shared)
+        self._drops.update([name for name in self._queue.drops if f"pending/{name}" not in held], rang=self._rang)
+        self.unseen = self._rang = False
+        self._scanned = self._polled = time.monotonic()
+
+    def _has_moved(self) -> bool:
+        """Whether a timed look is worth while: on a local disk an untouched directory has nothing new."""
+        times = self._times()
+        return not self._trusts_times or None in times + self._versions or times != self._versions
+
+    def _times(self) -> tuple[object, object]:
+        """The times of pending/ and failed/; a time so young that a change could hide in it counts as none."""
+        found = []
+        for state in ("pending", "failed"):
+            version = disk.version(self._spool.at(state))
+            young = version is None or time.time() - version[1] / 1e9 < SETTLED
+            found.append(None if young else version)
+        return found[0], found[1]
+
+    def _give(self, hand: Hand, *, among: int) -> None:
+        """Hand out names: drops first, half of what is wanted; then jobs, a fair share of those left."""
+        now = time.monotonic()
+        drops = self._drops.take(max(1, hand.wants // 2), now)
+        share = -(-len(self._queue) // among)
+        files = self._queue.take(min(hand.wants - len(drops), share))
+        if not (drops or files):
+            return
+        for verb, name in [*drops, *(("claim", file) for file in files)]:
+            hand.line.put_off(verb, name)
+        hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
+        hand.wants = 0
+        self.unseen = True
+        hand.line.flush()
+
+    # -- resting
+
+    def is_idle(self, hands: list[Hand]) -> bool:
+        """Whether some hand waits in vain and nothing is on its way: time to watch for what comes."""
+        return not self.unseen and any(hand.wants for hand in hands) and not any(hand.held for hand in hands)
+
+    def is_drained(self, hands: list[Hand]) -> bool:
+        """Whether nothing is left to do, now or later, for us or for others."""
+        if not self.is_idle(hands) or not all(hand.wants for hand in hands):
+            return False
+        if len(self._queue) or len(self._drops) or self._queue.next_due:
+            return False
+        return not any(self._spool.count(state) for state in ("processing", "pending", "failed"))
+
+    def wakes_at(self, hands: list[Hand], poll_interval: float) -> float | None:
+        """When to deal again if nothing happens, by the monotonic clock; None: nobody waits."""
+        if not any(hand.wants for hand in hands):
+            return None
+        now = time.monotonic()
+        if self.unseen and not any(hand.held for hand in hands):
+            return now
+        times = [self._polled + poll_interval]
+        if self._queue.next_due:
+            times.append(now + unstamp(self._queue.next_due) - time.time())
+        if (look := self._drops.next_look()) is not None:
+            times.append(look)
+        return min(times)
