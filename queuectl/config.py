@@ -193,12 +193,20 @@ class Live:
         self._version = disk.version(path)
         self.settings = settle(path, os.environ, flags)
 
-    def look(self) -> Settings:
-        """The settings now. A file that got damaged raises ConfigDamaged once; after that the last good ones stay."""
+    def look(self, complain: Callable[[str], None] | None = None) -> Settings:
+        """The settings now.
+
+        A file that got damaged raises ConfigDamaged, or `complain` hears of it, once; after that the last good ones stay.
+        """
         version = disk.version(self._path)
         if version != self._version:
             self._version = version
-            self.settings = settle(self._path, os.environ, self._flags)
+            try:
+                self.settings = settle(self._path, os.environ, self._flags)
+            except ConfigDamaged as error:
+                if complain is None:
+                    raise
+                complain(str(error))
         return self.settings
 
 

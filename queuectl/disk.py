@@ -343,18 +343,3 @@ def is_held(path: str) -> bool | None:
     finally:
         os.close(fd)
     return False
-
-
-def filesystem(path: str) -> str:
-    """The type of the file system that holds `path`, such as "ext4" or "nfs4"; "" where it cannot be known."""
-    try:
-        device = os.stat(path).st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            found = [line.split() for line in lines]
-    except OSError:
-        return ""
-    for words in reversed(found):
-        if words[2] == wanted:
-            return words[words.index("-") + 1]
-    return ""

@@ -66,11 +66,30 @@ def nonce() -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether this place has a process `pid`, ours or not."""
+    """Whether this place has a process `pid`, ours or not; one that has ended and waits for its parent does not run."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return sys.platform != "linux"
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that holds `path`, such as "ext4" or "nfs4"; "" where it cannot be known."""
+    try:
+        device = os.stat(path).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            found = [line.split() for line in lines]
+    except OSError:
+        return ""
+    for words in reversed(found):
+        if words[2] == wanted:
+            return words[words.index("-") + 1]
+    return ""

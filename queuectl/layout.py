@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from queuectl import config, disk, host, results
@@ -55,6 +55,7 @@ class Layout:
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         self._flags = flags or {}
         self._live: config.Live | None = None
+        self.complain: Callable[[str], None] | None = None
 
     def at(self, *parts: str) -> str:
         """The absolute path of something in the spool."""
@@ -125,10 +126,10 @@ class Layout:
             disk.make(self.at(name))
 
     def settings(self) -> config.Settings:
-        """The settings in force now."""
+        """The settings in force now; with `complain` set, a config.json that got damaged meanwhile does not stop us."""
         if self._live is None:
             self._live = config.Live(self.at("config.json"), self._flags)
-        return self._live.look()
+        return self._live.look(self.complain)
 
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""

@@ -100,7 +100,7 @@ class Observer:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._seen: dict[str, tuple[float | None, float]] = {}
-        kind = disk.filesystem(spool.path)
+        kind = host.filesystem(spool.path)
         self.is_shared = kind.startswith(_NETWORK)
 
     def is_alive(self, worker: str, record: Record | None) -> bool:

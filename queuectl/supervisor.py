@@ -64,6 +64,7 @@ class Supervisor:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Supervise until the end; `ready` is called once all workers are up."""
         self.settings = self.spool.settings()
+        self.spool.complain = lambda why: self.log.event("warning", reason=why)
         self._open_signals()
         self.spool.restore()
         self.spool.sweep()
@@ -207,8 +208,7 @@ class Supervisor:
         self.flusher.flush()
 
     def _beat(self) -> None:
-        with self._complaining():
-            self.settings = self.spool.settings()
+        self.settings = self.spool.settings()
         for hand in self.hands.values():
             if hand.name:
                 with self._complaining():

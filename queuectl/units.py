@@ -27,7 +27,8 @@ LONGEST = 100 * 365 * 86400
 #: The last second of the year 2199: until 2242 a float of seconds holds every microsecond apart.
 LATEST = 7258118399
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d+)?", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 
 
 def seconds(value: object) -> float:
@@ -42,10 +43,11 @@ def seconds(value: object) -> float:
 
 def _written(text: str) -> float:
     text = text.strip().lower()
-    if re.fullmatch(r"\d{1,15}(\.\d+)?", text):
+    if _NUMBER.fullmatch(text):
         return float(text)
-    parts = _PART.findall(text) if len(text) < 100 else []
-    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+    packed = text.replace(" ", "")
+    parts = _PART.findall(packed) if len(text) < 100 else []
+    if not parts or "".join(number + unit for number, unit in parts) != packed:
         raise ValueError(f'{text!r} is no duration; write seconds, or "90s", "10m", "1h30m", "7d"')
     return math.fsum(float(number) * UNITS[unit] for number, unit in parts)
 

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from queuectl import admission, cancellation, disk, executor, ids, liveness, recovery, results, units
 from queuectl.config import Settings
-from queuectl.errors import InvalidJob, QueuectlError
+from queuectl.errors import InvalidJob
 from queuectl.filename import encode
 from queuectl.job import Job, parse
 from queuectl.log import Log
@@ -132,7 +132,7 @@ class Worker:
         job = self._read(claim)
         if job is None:
             return
-        settings = self._settings()
+        settings = self.spool.settings()
         self.claim, self.cancelling = claim, False
         self.log.event("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
         ended, tails = self._execute(claim, job, settings)
@@ -148,7 +148,7 @@ class Worker:
         """What to run; None if the file turns out to be no job of ours, and has been set aside."""
         path = self.spool.at(claim.file)
         try:
-            content = disk.read(path, self._settings().max_job_size)
+            content = disk.read(path, self.spool.settings().max_job_size)
             job = parse(content.data)
         except FileNotFoundError:
             return None  # RACE: rescued already; somebody took us for dead
@@ -170,13 +170,6 @@ class Worker:
         name = claim.name._replace(attempts=claim.name.attempts - 1)
         if self.spool.reject(claim.file, reason, encode(name)):
             self.log.event("rejected", drop=encode(name), reason=reason)
-
-    def _settings(self) -> Settings:
-        try:
-            return self.spool.settings()
-        except QueuectlError as error:
-            self.log.event("warning", reason=str(error))
-            return self.spool.settings()
 
     def _execute(self, claim: Claim, job: Job, settings: Settings) -> tuple[executor.Ended, tuple[str, str]]:
         id, attempt = claim.name.id, claim.name.attempts
@@ -303,6 +296,7 @@ def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    spool.complain = lambda _: None  # the supervisor says it for all
     line.send("hello", record.worker)
     worker.run()
     liveness.dismiss(spool, record.worker)

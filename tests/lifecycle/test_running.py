@@ -1,0 +1,222 @@
+"""Running: what the command sees, how it ends, what is recorded."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from queuectl.host import is_running
+from tests.support import Workers, ids_in, until
+
+
+@pytest.fixture
+def run(queuectl):
+    """Run one job to its end; what `show` says then."""
+
+    def run(**fields):
+        queuectl("enqueue", "-", input=json.dumps({"id": "a", "max_retries": 1, **fields}))
+        queuectl("worker", "start", "--drain", "--set", "shutdown_grace=0.3")
+        record = queuectl.json("show", "a")
+        return record, record["runs"][-1]
+
+    return run
+
+
+def test_a_run_is_recorded_with_everything(run, path):
+    record, last = run(command="echo out; echo err >&2; exit 7", name="seven", meta={"k": [1]})
+
+    assert (record["state"], record["name"], record["meta"], record["attempts"]) == ("dead", "seven", {"k": [1]}, 1)
+    assert (last["outcome"], last["exit_code"], last["signal"], last["reason"]) == ("failed", 7, None, "exit code 7")
+    assert (last["stdout_tail"], last["stderr_tail"]) == ("out\n", "err\n")
+    assert last["to"] == record["file"]
+    assert last["claim"].startswith("processing/")
+    assert last["cpu_seconds"] >= 0
+    assert 0 < last["duration"] < 60
+    assert last["started_at"] < last["finished_at"]
+    assert set(last) == {
+        "attempt", "claim", "to", "worker", "host", "started_at", "finished_at", "duration", "outcome", "reason", "exit_code", "signal",
+        "cpu_seconds", "max_rss_kb", "stdout_tail", "stderr_tail", "superseded",
+    }  # fmt: skip
+    assert (path / "logs" / "a.1.out").read_text() == "out\n"
+    assert (path / "logs" / "a.1.err").read_text() == "err\n"
+
+
+def test_empty_logs_are_removed(run, path):
+    run(command="true")
+
+    assert os.listdir(path / "logs") == []
+
+
+def test_the_command_sees_who_it_is(run, path):
+    _, last = run(command="echo $QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT $QUEUECTL_WORKER $QUEUECTL_SPOOL")
+
+    assert last["stdout_tail"] == f"a 1 {last['worker']} {path}\n"
+
+
+def test_a_list_runs_without_a_shell(run):
+    _, last = run(command=["printf", "%s|", "a b", "$HOME", "*"])
+
+    assert last["stdout_tail"] == "a b|$HOME|*|"
+
+
+def test_cwd_env_and_stdin_reach_the_command(run, tmp_path):
+    _, last = run(command="pwd; echo $COLOUR; cat", cwd=str(tmp_path), env={"COLOUR": "blue"}, stdin="from stdin" * 10000)
+
+    assert last["stdout_tail"].endswith("from stdin")
+    assert (tmp_path / "spool" / "logs" / "a.1.out").read_text() == f"{tmp_path}\nblue\n" + "from stdin" * 10000
+
+
+def test_without_stdin_the_command_reads_nothing(run):
+    _, last = run(command="cat; echo end")
+
+    assert last["stdout_tail"] == "end\n"
+
+
+def test_the_program_is_looked_for_on_the_path_of_the_job(run, tmp_path):
+    program = tmp_path / "hello-from-here"
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+
+    _, last = run(command=["hello-from-here"], env={"PATH": f"{tmp_path}:/bin:/usr/bin"})
+
+    assert last["stdout_tail"] == "found\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "reason"),
+    [
+        (["no-such-program-here"], 127, "no program 'no-such-program-here' on the PATH of the job"),
+        (["/no/such/program"], 127, "cannot start /no/such/program: No such file or directory"),
+        (["/etc/passwd"], 126, "cannot start /etc/passwd: Permission denied"),
+        (["/"], 126, "cannot start /: Permission denied"),
+        ("no-such-program-here", 127, "exit code 127"),
+        (["true", "x" * 2**18], 126, "cannot start /usr/bin/true: Argument list too long"),
+    ],
+)
+def test_what_cannot_be_started_is_a_failure_with_a_reason(run, queuectl, command, code, reason):
+    _, last = run(command=command, env={"PATH": "/usr/bin:/bin"})
+
+    assert (last["outcome"], last["exit_code"], last["reason"]) == ("failed", code, reason)
+    queuectl("wait", "a", code=code)
+
+
+def test_a_missing_directory_is_a_failure_with_a_reason(run):
+    _, last = run(command="true", cwd="/no/such/place")
+
+    assert (last["outcome"], last["reason"]) == ("failed", "cannot enter the directory /no/such/place: No such file or directory")
+
+
+def test_a_command_that_a_signal_ended_says_which(run, queuectl):
+    _, last = run(command="kill -9 $$")
+
+    assert (last["signal"], last["exit_code"], last["reason"]) == (9, None, "ended by signal 9 (SIGKILL)")
+    queuectl("wait", "a", code=137)
+
+
+def test_a_timeout_ends_the_command_and_its_children(run, queuectl, tmp_path):
+    _, last = run(
+        command=f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/child; while :; do sleep 0.05; done' & wait; wait", timeout=0.5
+    )
+
+    assert last["outcome"] == "timeout"
+    assert "timeout" in last["reason"]
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not is_running(child))
+    queuectl("wait", "a", code=124)
+
+
+def test_a_command_that_ends_at_term_is_not_killed(run):
+    _, last = run(command="trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", timeout=0.5)
+
+    assert (last["outcome"], last["stdout_tail"], last["signal"]) == ("timeout", "up\nbye\n", None)
+
+
+def test_a_timeout_of_the_settings_counts_for_jobs_that_name_none(queuectl):
+    queuectl("config", "set", "timeout", "300ms")
+    queuectl("enqueue", "--id", "a", "--max-retries", "1", "-c", "sleep 600")
+
+    queuectl("worker", "start", "--drain")
+
+    assert queuectl.json("show", "a")["runs"][0]["outcome"] == "timeout"
+
+
+def test_the_tail_of_the_output_is_bounded_and_the_log_is_whole(queuectl, path):
+    queuectl("config", "set", "output_tail", "10")
+    queuectl("enqueue", "--id", "a", "-c", "seq 1 10000; printf '\\377\\376'")
+
+    queuectl("worker", "start", "--drain")
+
+    assert queuectl.json("show", "a")["runs"][0]["stdout_tail"] == "9\n10000\n" + "\ufffd\ufffd"
+    assert (path / "logs" / "a.1.out").stat().st_size == 48896
+
+
+def test_the_peak_memory_of_a_large_command_is_known(run):
+    _, last = run(command=[sys.executable, "-c", "x = b'x' * 300_000_000"])
+
+    assert last["max_rss_kb"] > 290_000
+
+
+def test_a_background_child_does_not_hold_up_its_job(run, tmp_path):
+    _, last = run(command=f"sleep 600 & echo $! > {tmp_path}/pid")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+    assert last["outcome"] == "completed"
+    assert last["duration"] < 60
+
+
+def test_the_command_has_default_signals_and_its_own_session(run):
+    code = "import os, signal; print([s for s in (13, 2, 1, 15, 3, 10) if signal.getsignal(s) is signal.SIG_IGN], os.getsid(0) == os.getpid(), signal.pthread_sigmask(0, []))"
+    _, last = run(command=f"exec {sys.executable} -c '{code}'")
+
+    assert last["stdout_tail"] == "[13] True set()\n"  # Python itself ignores SIGPIPE
+
+
+def test_no_descriptor_of_ours_reaches_the_command(run):
+    _, last = run(command=["ls", "/proc/self/fd"])
+
+    assert last["stdout_tail"].split() == ["0", "1", "2", "3"]  # 3 is that of ls
+
+
+def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
+    import subprocess
+
+    from tests.support import environment
+
+    queuectl("enqueue", "--id", "a", "-c", f"echo first; until test -e {tmp_path}/go; do sleep 0.01; done; echo last")
+    with Workers(path):
+        follow = subprocess.Popen([sys.executable, "-m", "queuectl", "logs", "a", "-f"], stdout=subprocess.PIPE, env=environment(path))
+        assert follow.stdout.readline() == b"first\n"
+        (tmp_path / "go").touch()
+        assert follow.communicate(timeout=30)[0] == b"last\n"
+        assert follow.returncode == 0
+
+
+def test_logs_of_an_earlier_attempt_are_kept(queuectl):
+    queuectl("enqueue", "--id", "a", "--max-retries", "2", "-c", "echo attempt $QUEUECTL_ATTEMPT; exit 1")
+
+    queuectl("worker", "start", "--drain", "--set", "backoff_max=0")
+
+    assert queuectl("logs", "a", "--attempt", "1") == "attempt 1\n"
+    assert queuectl("logs", "a") == "attempt 2\n"
+    assert queuectl.json("logs", "a") == {"id": "a", "attempt": 2, "stdout": "attempt 2\n", "stderr": ""}
+    assert "no attempt 3" in queuectl.refusal("logs", "a", "--attempt", "3", code=1)
+
+
+def test_a_job_enqueued_from_the_command_line_runs_where_it_was_enqueued(queuectl, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    queuectl("enqueue", "--id", "a", "-c", "pwd; echo $VIRTUAL_ENV $SECRET", cwd=here, VIRTUAL_ENV="/venv", SECRET="x")
+    queuectl("worker", "start", "--drain", VIRTUAL_ENV="/other", SECRET="y")
+
+    assert queuectl("logs", "a") == f"{here}\n/venv y\n"
+
+
+def test_strict_durability_works_the_same(queuectl, path):
+    queuectl("config", "set", "durability", "strict")
+    queuectl("enqueue", "--id", "a", "-c", "true")
+
+    queuectl("worker", "start", "--drain")
+
+    assert ids_in(path, "completed") == ["a"]

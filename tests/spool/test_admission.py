@@ -1,0 +1,191 @@
+"""Drops: what becomes a job, and what is set aside."""
+
+import os
+import socket
+
+import pytest
+
+from queuectl import admission
+from queuectl.admission import Admitted, Broken, Rejected
+from queuectl.filename import decode
+from tests.support import ids_in, names
+
+ME = "me-1-abc"
+
+
+@pytest.fixture
+def pending(spool, path):
+    (path / "processing" / ME).mkdir()
+    return path / "pending"
+
+
+@pytest.fixture
+def admit(spool, pending):
+    return lambda drop, last=False: admission.admit(spool, drop, ME, last=last)
+
+
+def reason(path):
+    [name] = [name for name in os.listdir(path / "rejected") if name.endswith(".reason")]
+    return (path / "rejected" / name).read_text()
+
+
+def test_a_good_drop_becomes_a_job_with_its_own_id_priority_and_time(path, pending, admit):
+    data = b'{"command": "true", "id": "a", "priority": 8, "run_at": "2030-01-01T00:00:00Z"}'
+    (pending / "x.json").write_bytes(data)
+
+    answer = admit("x.json")
+
+    assert answer == Admitted("pending/20300101T000000.000000Z-p8-a0-a.json", decode("20300101T000000.000000Z-p8-a0-a.json"))
+    assert (path / answer.file).read_bytes() == data
+    assert (path / "ids" / "a").samefile(path / answer.file)
+    assert names(path, "processing") == []
+
+
+def test_a_drop_without_an_id_gets_one(path, pending, admit):
+    (pending / "x.json").write_text('{"command": "true"}')
+
+    assert isinstance(admit("x.json"), Admitted)
+    assert len(ids_in(path, "pending")[0]) == 17
+
+
+def test_a_drop_that_is_being_written_stays_where_it_is(path, pending, admit):
+    (pending / "x.json").write_text('{"command": "tr')
+
+    first = admit("x.json")
+
+    assert isinstance(first, Broken)
+    assert admit("x.json") == first
+    (pending / "x.json").write_text('{"command": "tru')
+    assert admit("x.json").mark != first.mark
+    assert os.listdir(pending) == ["x.json"]
+
+
+def test_a_drop_that_is_still_broken_after_its_grace_is_rejected(path, pending, admit):
+    (pending / "x.json").write_text('{"command": "tr')
+
+    assert isinstance(admit("x.json", last=True), Rejected)
+    [kept] = [name for name in os.listdir(path / "rejected") if not name.endswith(".reason")]
+    assert kept.endswith("Z-x.json")
+    assert (path / "rejected" / kept).read_text() == '{"command": "tr'
+    assert "line 1 column 13" in reason(path)
+
+
+def test_a_drop_that_can_never_become_a_job_is_rejected_at_once(path, pending, admit):
+    (pending / "x.json").write_text('{"comand": "true"}')
+
+    assert isinstance(admit("x.json"), Rejected)
+    assert "did you mean 'command'?" in reason(path)
+
+
+def test_a_drop_whose_id_is_taken_is_rejected(spool, path, pending, admit):
+    spool.enqueue({"command": "true", "id": "a"})
+    (pending / "x.json").write_text('{"command": "false", "id": "a"}')
+
+    assert isinstance(admit("x.json"), Rejected)
+    assert "id 'a' is taken" in reason(path)
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_a_drop_that_is_gone_is_nobodys_fault(admit):
+    assert admit("x.json") == "gone"
+
+
+def _fifo(path):
+    os.mkfifo(path)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        here = os.open(path.parent, os.O_RDONLY)
+        try:
+            one.bind(f"/proc/self/fd/{here}/{path.name}")
+        finally:
+            os.close(here)
+
+
+def _sparse(path):
+    with path.open("wb") as file:
+        file.truncate(10 * 1024**3)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_fifo, "not a plain file"),
+        (_socket, "socket"),
+        (lambda path: path.mkdir(), "not a plain file"),
+        (lambda path: path.symlink_to("/etc/passwd"), "symbolic link"),
+        (lambda path: path.symlink_to(path), "symbolic link"),
+        (lambda path: path.symlink_to("/nowhere"), "symbolic link"),
+        (_sparse, "the limit is"),
+    ],
+    ids=["fifo", "socket", "directory", "link to a secret", "link to itself", "dangling link", "10 GB"],
+)
+def test_what_is_no_plain_file_is_set_aside_unopened(path, pending, admit, make, why):
+    make(pending / "x.json")
+
+    assert isinstance(admit("x.json"), Rejected)
+    assert os.listdir(pending) == []
+    assert why in reason(path)
+
+
+def test_a_second_hard_link_is_allowed_for_a_moment_only(path, pending, admit):
+    (path / "elsewhere").write_text('{"command": "true"}')
+    os.link(path / "elsewhere", pending / "x.json")
+
+    assert isinstance(admit("x.json"), Broken)
+    (path / "elsewhere").unlink()
+    assert isinstance(admit("x.json"), Admitted)
+
+
+def test_a_second_hard_link_that_stays_is_refused(path, pending, admit):
+    (path / "elsewhere").write_text('{"command": "true"}')
+    os.link(path / "elsewhere", pending / "x.json")
+
+    assert isinstance(admit("x.json", last=True), Rejected)
+    assert "hard link" in reason(path)
+
+
+def test_a_drop_whose_worker_died_while_admitting_it_is_admitted_by_the_next(spool, path, pending, admit):
+    taken = path / "processing" / ME / "x.json"
+    taken.write_text('{"command": "true", "id": "a"}')
+    assert spool.hold_id("a", str(taken))
+
+    admission.give_back(spool, f"processing/{ME}/x.json")
+
+    [name] = os.listdir(pending)
+    assert name.startswith("x.")
+    assert isinstance(admit(name), Admitted)
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_a_drop_that_is_given_back_never_replaces_a_newer_one(spool, path, pending):
+    (path / "processing" / ME / "x.json").write_text("old")
+    (pending / "x.json").write_text("new")
+
+    admission.give_back(spool, f"processing/{ME}/x.json")
+
+    assert sorted((pending / name).read_text() for name in os.listdir(pending)) == ["new", "old"]
+
+
+@pytest.mark.parametrize(
+    "name", ["20261399T000000.000000Z-p5-a0-x.json", "99991231T000000.000000Z-p5-a0-x.json", "20261122T000000.000000Z-p5-a01-x.json"]
+)
+def test_a_name_that_only_looks_like_a_full_one_is_rejected(path, pending, admit, name):
+    (pending / name).write_text('{"command": "true"}')
+
+    assert isinstance(admit(name), Rejected)
+    assert "full name" in reason(path)
+
+
+@pytest.mark.parametrize("name", [b"a\nb.json", b"\xff\xfe.json", b"-rf.json", b"x" * 250 + b".json", b" .json", b"$(reboot).json"])
+def test_a_strange_name_is_no_obstacle(path, pending, admit, name):
+    with open(os.path.join(os.fsencode(pending), name), "w") as file:
+        file.write('{"command": "true"}')
+    with open(os.path.join(os.fsencode(pending), b"2" + name[:-8] + b".json"), "w") as file:
+        file.write("[]")
+
+    for drop in os.listdir(pending):
+        assert not isinstance(admit(drop), Broken)
+
+    assert sum(isinstance(decode(n), tuple) for n in names(path, "pending")) + len(os.listdir(path / "rejected")) // 2 == 2

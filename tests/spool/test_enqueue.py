@@ -1,0 +1,247 @@
+"""Coming in: enqueue, ids, the spool itself."""
+
+import json
+import multiprocessing
+import os
+
+import pytest
+
+from queuectl import Job, Spool, ids
+from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
+from queuectl.filename import decode
+from queuectl.layout import BESIDE, STATES
+from tests.support import ids_in, names
+
+
+def test_a_new_spool_has_all_its_directories_and_is_private(path):
+    Spool(path).make()
+
+    assert set(os.listdir(path)) == {*STATES, *BESIDE, "spool.json"}
+    assert json.loads((path / "spool.json").read_text()) == {"version": 1}
+    assert all(os.stat(path / name).st_mode & 0o777 == 0o700 for name in ["", *STATES, *BESIDE])
+
+
+def test_making_a_spool_twice_changes_nothing(spool, path):
+    spool.enqueue("true")
+
+    Spool(path).make()
+
+    assert len(names(path, "pending")) == 1
+
+
+def test_looking_at_a_spool_that_is_not_there_does_not_make_one(path):
+    with pytest.raises(SpoolMissing, match="queuectl init"):
+        Spool(path).open()
+
+    assert not path.exists()
+
+
+def test_a_directory_that_holds_other_things_is_never_filled(path):
+    path.mkdir()
+    (path / "thesis.doc").touch()
+
+    with pytest.raises(SpoolUnusable, match=r"thesis\.doc"):
+        Spool(path).make()
+
+    assert os.listdir(path) == ["thesis.doc"]
+
+
+def test_a_spool_that_a_crash_left_half_made_is_finished(path):
+    path.mkdir()
+    (path / "pending").mkdir()
+
+    Spool(path).make()
+
+    assert (path / "dead").is_dir()
+
+
+def test_a_file_is_no_spool(path):
+    path.touch()
+
+    with pytest.raises(SpoolUnusable, match="not a directory"):
+        Spool(path).make()
+
+
+@pytest.mark.parametrize("text", ['{"version": 2}', '{"version": "1"}', '{"version": true}', "{}", "", "[]", "{"])
+def test_a_spool_of_another_format_is_refused(spool, path, text):
+    (path / "spool.json").write_text(text)
+
+    with pytest.raises(SpoolVersion, match=r"spool\.json"):
+        Spool(path).open()
+
+
+def test_an_enqueued_job_is_one_whole_file_with_its_fields(spool, path):
+    id = spool.enqueue(Job(["ls", "-l"], priority=7, env={"A": "1"}, name="listing"))
+
+    [name] = names(path, "pending")
+    record = json.loads((path / "pending" / name).read_text())
+    assert decode(name)[1:] == (7, 0, id)
+    assert {key: record[key] for key in ("command", "priority", "env", "name")} == {
+        "command": ["ls", "-l"],
+        "priority": 7,
+        "env": {"A": "1"},
+        "name": "listing",
+    }
+    assert os.listdir(path / "tmp") == []
+    assert (path / "pending" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_job_may_be_a_command_an_argv_or_an_object(spool, path):
+    spool.enqueue("echo hi")
+    spool.enqueue(["echo", "hi"])
+    spool.enqueue({"command": "echo hi", "id": "x"})
+
+    assert len(names(path, "pending")) == 3
+
+
+def test_a_delayed_job_waits_under_its_future_time(spool, path):
+    spool.enqueue({"command": "true", "delay": 3600, "created_at": "2026-11-22T10:00:00Z"})
+    spool.enqueue({"command": "true", "run_at": "2030-01-01T00:00:00Z"})
+
+    assert [name[:23] for name in names(path, "pending")] == ["20261122T110000.000000Z", "20300101T000000.000000Z"]
+
+
+def test_a_job_that_is_too_large_is_refused_and_leaves_nothing(spool, path):
+    with pytest.raises(InvalidJob, match="max_job_size"):
+        spool.enqueue({"command": "true", "stdin": "x" * 1024 * 1024})
+
+    assert os.listdir(path / "tmp") == names(path, "pending") == []
+
+
+def test_many_jobs_keep_their_order(spool, path):
+    made = spool.enqueue_all({"command": f"echo {i}"} for i in range(2500))
+
+    assert len(set(made)) == 2500
+    assert ids_in(path, "pending") == sorted(made)
+
+
+def test_a_wrong_job_among_many_stops_them_all(spool, path):
+    with pytest.raises(InvalidJob):
+        spool.enqueue_all(["true", {"command": ""}])
+
+    assert names(path, "pending") == []
+
+
+def test_a_directory_that_was_removed_is_made_again(spool, path):
+    for name in ("pending", "tmp"):
+        (path / name).rmdir()
+
+    spool.enqueue("true")
+
+    assert len(names(path, "pending")) == 1
+
+
+# -- one id, one job
+
+
+def test_a_chosen_id_is_refused_while_its_job_is_here_in_any_state(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    for state in ("pending", "failed", "completed", "dead"):
+        [entry] = spool.entries_of("a")
+        spool.move(entry, state, entry.name)
+        with pytest.raises(IdTaken) as refusal:
+            spool.enqueue({"command": "true", "id": "a"})
+        assert refusal.value.state == state
+
+    assert os.listdir(path / "tmp") == []
+    assert sum(len(names(path, state)) for state in STATES) == 1
+
+
+def test_the_link_of_an_id_is_another_name_of_the_jobs_file(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+
+    assert (path / "ids" / "a").samefile(path / "pending" / names(path, "pending")[0])
+
+
+def test_an_id_is_free_again_when_its_job_was_removed_by_hand(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    (path / "pending" / names(path, "pending")[0]).unlink()
+
+    spool.enqueue({"command": "false", "id": "a"})
+
+    assert ids_in(path, "pending") == ["a"]
+    assert (path / "ids" / "a").stat().st_nlink == 2
+
+
+def test_a_void_link_is_no_licence_while_a_copy_of_the_job_is_here(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    [name] = names(path, "pending")
+    data = (path / "pending" / name).read_bytes()
+    (path / "pending" / name).unlink()
+    (path / "dead" / name).write_bytes(data)
+
+    with pytest.raises(IdTaken, match="dead"):
+        spool.enqueue({"command": "true", "id": "a"})
+
+
+def test_an_id_whose_enqueuer_was_killed_can_be_used_again(spool, path):
+    child = multiprocessing.get_context("fork").Process(target=_die_holding, args=(spool, "a"))
+    child.start()
+    child.join()
+    assert len(os.listdir(path / "tmp")) == 1
+
+    spool.enqueue({"command": "true", "id": "a"})
+
+    assert ids_in(path, "pending") == ["a"]
+    assert os.listdir(path / "tmp") == []
+
+
+def _die_holding(spool, id):
+    temporary = spool.temporary()
+    with open(temporary, "x") as file:
+        file.write('{"command": "true"}')
+    assert spool.hold_id(id, temporary)
+    os._exit(0)
+
+
+def test_an_id_that_is_being_enqueued_by_a_living_process_is_taken(spool, path):
+    temporary = spool.temporary()
+    with open(temporary, "x") as file:
+        file.write('{"command": "true"}')
+    assert spool.hold_id("a", temporary)
+
+    with pytest.raises(IdTaken, match="just enqueued"):
+        spool.enqueue({"command": "true", "id": "a"})
+
+
+def test_an_id_of_our_own_shape_can_be_chosen_once(spool, path):
+    id = ids.fresh()
+    spool.enqueue({"command": "true", "id": id})
+
+    with pytest.raises(IdTaken):
+        spool.enqueue({"command": "true", "id": id})
+    assert len(names(path, "pending")) == 1
+
+
+def test_one_of_fifty_racing_enqueues_of_one_id_wins(spool, path):
+    fork = multiprocessing.get_context("fork")
+    start, answers = fork.Event(), fork.Queue()
+
+    def race(number):
+        start.wait()
+        try:
+            answers.put(spool.enqueue({"command": f"echo {number}", "id": "a"}))
+        except IdTaken:
+            answers.put(None)
+
+    racers = [fork.Process(target=race, args=(number,)) for number in range(50)]
+    for racer in racers:
+        racer.start()
+    start.set()
+    found = [answers.get(timeout=30) for _ in racers]
+    for racer in racers:
+        racer.join()
+
+    assert found.count("a") == 1
+    assert len(names(path, "pending")) == 1
+    assert os.listdir(path / "tmp") == []
+
+
+def test_the_sweep_leaves_the_living_and_the_young_of_other_hosts(spool, path):
+    mine, theirs, old = spool.temporary(), path / "tmp" / "1~otherhost~x~y", path / "tmp" / "junk"
+    for file in (mine, theirs, old):
+        open(file, "x").close()
+    os.utime(old, (1, 1))
+
+    assert spool.sweep() == 1
+    assert sorted(os.listdir(path / "tmp")) == sorted([os.path.basename(mine), theirs.name])

@@ -1,0 +1,188 @@
+"""Who is alive, and what becomes of what the dead held."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from queuectl import host, liveness, lookup, recovery
+from queuectl.processes import of_worker
+from tests.support import ids_in, names, until
+
+SLEEPER = "import time; time.sleep(600)"
+
+
+LOCKS = {}
+
+
+@pytest.fixture
+def worker(spool):
+    """A worker of this process: it lives, and holds its lock."""
+    record, LOCKS[spool.path] = liveness.enroll(spool, "super-1-abc", os.getpid())
+    yield record
+    die(spool)
+
+
+def claim(spool, worker, id="a", **fields):
+    spool.enqueue({"command": "true", "id": id, **fields})
+    [entry] = spool.entries_of(id)
+    return spool.claim(entry.file, worker.worker, 1_795_342_502.5)
+
+
+def die(spool):
+    """Let go of the lock as the kernel does at a death."""
+    lock = LOCKS.pop(spool.path, None)
+    if lock is not None:
+        os.close(lock)
+
+
+def test_a_worker_that_holds_its_lock_is_alive_however_long_it_is_silent(spool, path, worker):
+    os.utime(path / "workers" / f"{worker.worker}.json", (1, 1))
+
+    assert liveness.Observer(spool).is_alive(worker.worker, worker)
+
+
+def test_a_worker_whose_lock_is_free_is_dead_at_once(spool, worker):
+    die(spool)
+
+    assert not liveness.Observer(spool).is_alive(worker.worker, worker)
+
+
+def test_a_worker_of_another_boot_of_this_machine_is_dead_on_a_local_disk(spool, path, worker):
+    observer = liveness.Observer(spool)
+    observer.is_shared = False
+    record = {**json.loads((path / "workers" / f"{worker.worker}.json").read_text()), "boot": "another"}
+
+    assert not observer.is_alive(worker.worker, liveness.Record(**record))
+
+
+def test_a_worker_of_another_host_is_judged_by_whether_its_heart_beats(spool, path, worker):
+    spool._flags = {"worker_lost_after": 0.05}
+    observer = liveness.Observer(spool)
+    observer.is_shared = True
+    beat = path / "workers" / f"{worker.worker}.json"
+    elsewhere = liveness.Record(**{**json.loads(beat.read_text()), "host": "other", "boot": "another"})
+
+    assert observer.is_alive(worker.worker, elsewhere)
+    until(lambda: not observer.is_alive(worker.worker, elsewhere))
+    os.utime(beat, (1, 1))  # by whatever clock: it changes
+    assert observer.is_alive(worker.worker, elsewhere)
+
+
+def test_a_living_worker_is_left_alone(spool, path, worker):
+    claim(spool, worker)
+
+    assert recovery.rescue(spool, liveness.Observer(spool)) == []
+    assert len(names(path, "processing")) == 1
+
+
+def test_a_job_without_a_record_is_lost_with_its_worker_and_retried_at_once(spool, path, worker):
+    claimed = claim(spool, worker)
+    die(spool)
+
+    [rescued] = recovery.rescue(spool, liveness.Observer(spool))
+
+    assert (rescued.id, rescued.outcome) == ("a", "lost")
+    assert "-a1-a.json" in names(path, "failed")[0]
+    [run] = lookup.runs(spool, lookup.find(spool, "a"))
+    assert (run["outcome"], run["claim"], run["to"]) == ("lost", claimed.file, f"failed/{names(path, 'failed')[0]}")
+    assert not (path / "processing" / worker.worker).exists()
+    assert os.listdir(path / "workers") == []
+
+
+def test_a_lost_attempt_counts_so_that_a_poison_job_dies(spool, path, worker):
+    claim(spool, worker, max_retries=1)
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert ids_in(path, "dead") == ["a"]
+
+
+def test_a_job_with_a_record_gets_the_move_that_the_record_names(spool, path, worker):
+    claimed = claim(spool, worker)
+    target = spool.target(claimed, "completed", 1_795_342_503.5)
+    recovery.results.append(spool.at("results"), "a", recovery.blank(claimed, target) | {"outcome": "completed"})
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert names(path, "completed") == [os.path.basename(target)]
+    assert len(lookup.runs(spool, lookup.find(spool, "a"))) == 1
+
+
+def test_a_record_of_an_earlier_claim_decides_nothing(spool, path, worker):
+    claimed = claim(spool, worker)
+    old = recovery.blank(claimed._replace(file="processing/gone/20200101T000000.000000Z-p5-a1-a.json"), "completed/x")
+    recovery.results.append(spool.at("results"), "a", old | {"outcome": "completed"})
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert ids_in(path, "failed") == ["a"]
+
+
+def test_a_torn_record_counts_as_none(spool, path, worker):
+    claimed = claim(spool, worker)
+    (path / "results" / "a.jsonl").write_text('{"claim": "' + claimed.file)
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert ids_in(path, "failed") == ["a"]
+    torn, lost = lookup.runs(spool, lookup.find(spool, "a"))
+    assert "torn" in torn["reason"]
+    assert lost["outcome"] == "lost"
+
+
+def test_a_drop_that_the_dead_was_admitting_is_pending_again(spool, path, worker):
+    (path / "processing" / worker.worker / "x.json").write_text('{"command": "true"}')
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert [(path / "pending" / name).read_text() for name in names(path, "pending")] == ['{"command": "true"}']
+
+
+def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, worker):
+    claim(spool, worker)
+    env = {**os.environ, "QUEUECTL_WORKER": worker.worker}
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEPER], env=env, start_new_session=True
+    )
+    until(lambda: of_worker(worker.worker) == [orphan.pid])
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert orphan.wait(10) < 0
+    assert ids_in(path, "failed") == ["a"]
+
+
+def test_a_directory_without_a_record_is_rescued_only_after_a_while(spool, path):
+    (path / "processing" / "gone-1-abc").mkdir()
+    (path / "processing" / "gone-1-abc" / "20261122T101502.123456Z-p5-a1-a.json").write_text('{"command": "true"}')
+    spool._flags = {"worker_lost_after": 0.05}
+    observer = liveness.Observer(spool)
+
+    assert recovery.rescue(spool, observer) == []
+    until(lambda: recovery.rescue(spool, observer))
+    assert ids_in(path, "failed") == ["a"]
+
+
+def test_a_record_without_a_directory_is_removed(spool, path, worker):
+    (path / "processing" / worker.worker).rmdir()
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert os.listdir(path / "workers") == []
+
+
+def test_two_places_with_one_host_name_are_two_places():
+    here = host.place()
+
+    assert str(here) != str(here._replace(space="999"))
+    assert str(here) != str(here._replace(boot="ffffffff-0"))
