@@ -29,6 +29,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from queuectl import processes
+
 Cause = Literal["timeout", "cancelled", "interrupted"]
 
 #: The shell's exit codes for a program that is not there, and one that cannot be run.
@@ -196,12 +198,12 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
 
 def _end_group(group: int, deadline: float) -> None:
     """See that the children of a command that had to end are gone, too."""
-    while _signal_group(group, 0):
+    while _signal_group(group, 0) and processes.in_group(group):
         now = time.monotonic()
         if now >= deadline:
             _signal_group(group, signal.SIGKILL)
         if now >= deadline + KILL_PATIENCE:
-            return  # zombies that nobody reaps still have their group
+            return  # not even KILL ends them yet: they wait for a dead disk
         time.sleep(_PAUSE)
 
 

@@ -49,6 +49,24 @@ def _by_ps(wanted: bytes) -> list[int]:
     return [int(line.split()[0]) for line in listing.splitlines() if wanted in line.split()]
 
 
+def in_group(group: int) -> bool:
+    """Whether a process group has a process that has not ended; one that waits for its parent has."""
+    if sys.platform != "linux":
+        return True
+    wanted = str(group).encode()
+    states = (_status(name) for name in os.listdir("/proc") if name.isdigit())
+    return any(state[2] == wanted and state[0] not in (b"Z", b"X") for state in states if state)
+
+
+def _status(pid: str) -> list[bytes]:
+    """State, parent, group and more of a process, as proc(5) has them behind the name."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
 def end_all(worker: str, grace: float) -> bool:
     """End every process of a worker: TERM, and KILL after `grace` seconds. False: some are still there."""
     left = of_worker(worker)

@@ -35,8 +35,11 @@ from queuectl.spool import Spool
 #: Seconds until another try when a worker died young.
 RESPAWN = 1.0
 
-#: Seconds between two starts of a watch that dies, and two tries to arm one that the system refuses.
+#: Seconds between two starts of a watch that dies.
 REWATCH = 10.0
+
+#: Seconds between two tries to arm a watch that the system refuses.
+REARM = 2.0
 
 #: Seconds between two looks when only other supervisors still have work and this one waits for them.
 DRAIN_PAUSE = 0.25
@@ -93,6 +96,8 @@ class Supervisor:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGUSR1, self._on_cancel)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # The command line dies of a closed pipe like every Unix tool; we have workers at the other ends of ours.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def _on_stop(self, number: int, _: object) -> None:
         self.stopping = 2 if number == signal.SIGQUIT else self.stopping + 1
@@ -265,7 +270,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         """Wait until something happens, and take note of it."""
-        if self.stopping and not self.quiet:
+        if not self._is_needed() or (self.stopping and not self.quiet):
             return
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
@@ -333,4 +338,4 @@ class Supervisor:
         if not self.rearm:
             why = "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
             self.log.event("warning", reason=why)
-        self.rearm = time.monotonic() + REWATCH
+        self.rearm = time.monotonic() + REARM

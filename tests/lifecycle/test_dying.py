@@ -1,0 +1,230 @@
+"""Dying: what SIGKILL, TERM and Ctrl+C do to workers, supervisors and their jobs."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from queuectl.host import is_running
+from queuectl.processes import of_worker
+from tests.support import Workers, environment, ids_in, names, until
+
+
+def pidfile_job(queuectl, tmp_path, id="a", **flags):
+    """A job that notes each run's pid and waits to be let go."""
+    words = [word for key, value in flags.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    queuectl("enqueue", "--id", id, *words, "-c", f"echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done")
+
+
+def pids(tmp_path):
+    return [int(line) for line in (tmp_path / "pids").read_text().split()] if (tmp_path / "pids").exists() else []
+
+
+def test_a_killed_workers_job_runs_again_and_its_orphan_is_ended_first(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        [record] = workers.up()
+
+        os.kill(record["pid"], signal.SIGKILL)
+
+        until(lambda: len(pids(tmp_path)) == 2)
+        assert not is_running(pids(tmp_path)[0])
+        (tmp_path / "go").touch()
+        until(lambda: ids_in(path, "completed") == ["a"])
+    assert [run["outcome"] for run in queuectl.json("show", "a")["runs"]] == ["lost", "completed"]
+    assert len(workers.events("worker_died")) == 1
+
+
+def test_a_job_that_kills_its_worker_each_time_is_dead_after_max_retries(queuectl, path):
+    queuectl("enqueue", "--id", "poison", "--max-retries", "2", "-c", "kill -9 $PPID")
+    with Workers(path):
+        until(lambda: ids_in(path, "dead") == ["poison"])
+    assert [run["outcome"] for run in queuectl.json("show", "poison")["runs"]] == ["lost", "lost"]
+
+
+def test_after_everything_was_killed_the_next_start_loses_nothing(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    for id in ("b", "c"):
+        queuectl("enqueue", "--id", id, "-c", "true")
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        workers.kill()
+    assert ids_in(path, "processing") == ["a"]
+    (tmp_path / "go").touch()
+
+    queuectl("worker", "start", "--drain")
+
+    assert ids_in(path, "completed") == ["a", "b", "c"]
+    assert names(path, "processing") == os.listdir(path / "workers") == []
+
+
+def test_a_worker_whose_supervisor_was_killed_finishes_its_job_and_ends(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        [record] = workers.up()
+        os.kill(workers.process.pid, signal.SIGKILL)
+        workers.process.wait(10)
+        (tmp_path / "go").touch()
+        until(lambda: not is_running(record["pid"]))
+
+    assert ids_in(path, "completed") == ["a"]
+    assert len(pids(tmp_path)) == 1
+    assert os.listdir(path / "workers") == []
+
+
+def test_another_supervisor_rescues_without_a_restart(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as first:
+        until(lambda: pids(tmp_path))
+        with Workers(path, "--set", "heartbeat_interval=0.5") as second:
+            second.up()
+            first.kill()
+            until(lambda: len(pids(tmp_path)) == 2)
+            (tmp_path / "go").touch()
+            until(lambda: ids_in(path, "completed") == ["a"])
+
+
+def test_the_first_term_lets_the_running_job_finish(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        workers.process.send_signal(signal.SIGTERM)
+        until(lambda: workers.events("stopping"))
+        queuectl("enqueue", "--id", "b", "-c", "true")
+        (tmp_path / "go").touch()
+        assert workers.process.wait(20) == 0
+
+    assert ids_in(path, "completed") == ["a"]
+    assert ids_in(path, "pending") == ["b"]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT], [signal.SIGINT, signal.SIGINT]])
+def test_a_stop_now_ends_the_command_and_puts_the_job_back_uncounted(queuectl, path, tmp_path, signals):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        for number, sent in enumerate(signals, 1):
+            workers.process.send_signal(sent)
+            until(lambda number=number: len(workers.events("stopping")) == number)
+        assert workers.process.wait(20) == 0
+
+    assert not is_running(pids(tmp_path)[0])
+    assert "-a0-a.json" in names(path, "pending")[0]
+    assert os.listdir(path / "workers") == names(path, "processing") == []
+
+
+def test_worker_stop_now_does_the_same_from_outside(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        assert "still running" in queuectl.refusal("worker", "stop", "--timeout", "0.2", code=1)
+        queuectl("worker", "stop", "--now")
+        assert workers.process.wait(20) == 0
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_ctrl_c_on_a_terminal_stops_in_order_and_shows_no_traceback(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20, encoding="utf-8")
+    try:
+        terminal.expect("started")
+        until(lambda: pids(tmp_path))
+        terminal.sendintr()
+        terminal.expect("stopping")
+        (tmp_path / "go").touch()
+        terminal.expect("stopped")
+        terminal.expect(pexpect.EOF)
+        assert "Traceback" not in terminal.before
+    finally:
+        terminal.close(force=True)
+    assert ids_in(path, "completed") == ["a"]
+
+
+def test_a_closed_terminal_is_a_stop(queuectl, path):
+    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20)
+    terminal.expect("supervising")
+    until(lambda: list((path / "workers").glob("*.json")))
+    terminal.close(force=False)
+
+    until(lambda: not is_running(terminal.pid))
+    until(lambda: os.listdir(path / "workers") == [])
+
+
+def test_a_running_job_is_cancelled(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path, "--set", "heartbeat_interval=3600", "--set", "worker_lost_after=20000"):
+        until(lambda: pids(tmp_path))
+
+        assert "told to end" in queuectl("cancel", "a")
+
+        until(lambda: ids_in(path, "dead") == ["a"])
+        until(lambda: names(path, "processing") == [])
+    assert not is_running(pids(tmp_path)[0])
+    record = queuectl.json("show", "a")
+    assert (record["runs"][0]["outcome"], record["runs"][0]["reason"]) == ("cancelled", "cancelled while it ran")
+    queuectl("wait", "a", code=130)
+
+
+def test_a_request_to_cancel_that_no_signal_announced_is_seen_at_a_heartbeat(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path, "--set", "heartbeat_interval=0.5"):
+        until(lambda: pids(tmp_path))
+        [file] = (path / "processing").glob("*/*.json")
+
+        file.with_name(file.name + ".cancel").touch()
+
+        until(lambda: ids_in(path, "dead") == ["a"])
+
+
+def test_a_waiting_job_is_cancelled_and_can_be_brought_back(queuectl, path):
+    queuectl("enqueue", "--id", "a", "-c", "true")
+    queuectl("cancel", "a")
+    assert queuectl.json("dlq", "list")[0]["reason"] == "cancelled before it ran"
+
+    queuectl("dlq", "retry", "a")
+
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_a_worker_that_was_stopped_by_hand_is_replaced(queuectl, path):
+    with Workers(path) as workers:
+        [first] = workers.up()
+        os.kill(first["pid"], signal.SIGTERM)
+        until(lambda: any(record["pid"] != first["pid"] for record in workers.records()))
+
+
+def test_a_dead_watch_is_replaced_by_looking(queuectl, path):
+    with Workers(path, "--set", "poll_interval=0.1") as workers:
+        [record] = workers.up()
+        children = until(lambda: [pid for pid in child_pids(workers.process.pid) if pid != record["pid"]])
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        queuectl("enqueue", "--id", "a", "-c", "true")
+        until(lambda: ids_in(path, "completed") == ["a"])
+
+
+def child_pids(parent):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def test_nothing_is_left_running_after_a_stop(queuectl, path):
+    with Workers(path, "--count", "2") as workers:
+        records = workers.up(2)
+        children = child_pids(workers.process.pid)
+        assert len(children) == 3
+        queuectl("worker", "stop")
+        workers.process.wait(10)
+    assert not any(is_running(pid) for pid in children)
+    assert not any(of_worker(record["worker"]) for record in records)
