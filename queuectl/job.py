@@ -209,6 +209,14 @@ def _text(value: Any, key: str) -> str:
         raise InvalidJob(f"must be a string, not {_kind(value)}", key)
     if "\0" in value:
         raise InvalidJob("must not contain a NUL character", key)
+    return _encodable(value, key)
+
+
+def _encodable(value: str, key: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidJob("must be text that UTF-8 can hold", key) from None
     return value
 
 
@@ -273,20 +281,25 @@ def _cwd(value: Any, key: str) -> str:
 def _stdin(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise InvalidJob(f"must be a string, not {_kind(value)}", key)
-    return value
+    return _encodable(value, key)
 
 
 def _env(value: Any, key: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise InvalidJob(f"must be an object of strings, not {_kind(value)}", key)
     for name, text in value.items():
-        if not name or "=" in name or "\0" in name:
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise InvalidJob(f"{name!r} is no name for a variable", key)
+        _encodable(name, key)
         _text(text, f"{key}.{name}")
     return value
 
 
-def _any(value: Any, key: str) -> Any:
+def _json(value: Any, key: str) -> Any:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidJob(f"must be something that JSON can hold ({error})", key) from None
     return value
 
 
@@ -302,6 +315,6 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "env": _env,
     "stdin": _optional(_stdin),
     "name": _optional(_text),
-    "meta": _any,
+    "meta": _json,
     "created_at": _optional(_instant),
 }

@@ -75,8 +75,8 @@ class Spool(Layout):
     def _checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
         if isinstance(job, str | list):
             job = {"command": job}
-        if not isinstance(job, Job):
-            job = from_dict(job)
+        # A Job that a program made by itself is checked, too.
+        job = from_dict(job.to_dict() if isinstance(job, Job) else job)
         if job.created_at is None:
             job = replace(job, created_at=round(time.time(), 6))
         data = job.to_bytes()

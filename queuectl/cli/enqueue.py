@@ -104,7 +104,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _exported(wanted: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_") and _is_text(name + value)}
     if wanted == "all":
         return ours
     if wanted == "none":
@@ -114,6 +114,11 @@ def _exported(wanted: str) -> dict[str, str]:
     return {name: value for name, value in ours.items() if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)}
 
 
+def _is_text(value: str) -> bool:
+    """Whether a variable can stand in a job file; one that holds other bytes stays behind."""
+    return value.encode(errors="replace").decode() == value
+
+
 def _job(record: object, defaults: dict[str, Any]) -> Job:
     if not isinstance(record, dict):
         return from_dict(record)
@@ -121,10 +126,9 @@ def _job(record: object, defaults: dict[str, Any]) -> Job:
     merged = {"cwd": defaults["cwd"], **record, **defaults["forced"]}
     if isinstance(env, dict):
         merged["env"] = {**defaults["exported"], **env, **defaults["env"]}
-    if "run_at" in defaults["forced"]:
-        merged.pop("delay", None)
-    if "delay" in defaults["forced"]:
-        merged.pop("run_at", None)
+    for one, other in (("run_at", "delay"), ("delay", "run_at")):
+        if one in defaults["forced"] and other not in defaults["forced"]:
+            merged.pop(other, None)
     return from_dict(merged)
 
 

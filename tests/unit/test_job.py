@@ -66,7 +66,7 @@ def test_any_value_is_a_job_or_is_refused(value):
     try:
         from_dict({"command": "true", "meta": value, "delay": value})
     except InvalidJob as error:
-        assert error.field == "delay"
+        assert error.field in ("delay", "meta")
 
 
 def test_what_a_file_leaves_out_is_left_to_the_settings():
@@ -150,3 +150,21 @@ def test_what_is_no_job_is_refused_with_a_reason(case):
 
 def test_a_job_file_says_only_what_differs_from_the_defaults():
     assert json.loads(Job("true").to_bytes()) == {"command": "true"}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job("x", priority=10),
+        Job(""),
+        Job("\udcff"),
+        Job("x", env={"A": "\udcff"}),
+        Job("x", meta=object()),
+        Job("x", meta=float("nan")),
+        Job("x", id="../x"),
+        Job("x", delay=1.0, run_at=1.0),
+    ],
+)
+def test_a_job_that_a_program_made_is_checked_like_any_other(spool, job):
+    with pytest.raises(InvalidJob):
+        spool.enqueue(job)
