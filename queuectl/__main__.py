@@ -1,6 +1,17 @@
-"""python -m queuectl: the same program as the command queuectl."""
+"""The command queuectl, and python -m queuectl."""
 
-from queuectl.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Load the program and run it; Ctrl+C while it loads ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from queuectl import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -148,33 +148,30 @@ def exit_code(state: str, run: lookup.Record | None) -> int:
 # -- workers
 
 
-def supervisors(spool: Spool) -> dict[int, list[str]]:
-    """The supervisors of this spool that live here: process id -> names of their workers."""
-    found: dict[int, list[str]] = {}
-    for name in liveness.names(spool):
-        who = liveness.read(spool, name)
-        if who and who.is_here and disk.is_held(spool.at("workers", name + ".lock")):
-            found.setdefault(who.supervisor_pid, []).append(name)
-    return found
-
-
 def stop(spool: Spool, timeout: float | None, *, now: bool) -> tuple[list[int], list[int]]:
-    """Stop this spool's supervisors on this host and wait for them: (those that stopped, those that still run)."""
-    running = supervisors(spool)
-    for pid in running:
+    """Stop this spool's supervisors on this host, and workers that outlived theirs, and wait for them.
+
+    The process ids of (those that stopped, those that still run).
+    """
+    supervisors = liveness.supervisors(spool)
+    workers = [who for name in liveness.names(spool) if (who := liveness.read(spool, name)) and _is_held(spool, who, ".lock")]
+    bosses = {who.worker for who in supervisors}
+    told = {who.pid: who for who in [*supervisors, *(who for who in workers if who.supervisor not in bosses)]}
+    for pid in told:
         cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
     deadline = None if timeout is None else time.monotonic() + timeout
-    left = _left(spool, running)
+    left = _left(spool, told, workers)
     while left and (deadline is None or time.monotonic() < deadline):
         time.sleep(PAUSE)
-        left = _left(spool, running)
-    return sorted(set(running) - set(left)), left
+        left = _left(spool, told, workers)
+    return sorted(set(told) - set(left)), left
 
 
-def _left(spool: Spool, running: dict[int, list[str]]) -> list[int]:
-    """Those supervisors of which a worker or the process itself is still there."""
-    return [
-        pid
-        for pid, names in running.items()
-        if any(disk.is_held(spool.at("workers", name + ".lock")) for name in names) or host.is_running(pid)
-    ]
+def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:
+    return who.is_here and bool(disk.is_held(spool.at("workers", who.worker + end)))
+
+
+def _left(spool: Spool, told: dict[int, liveness.Record], workers: list[liveness.Record]) -> list[int]:
+    """Those that were told to stop and still run, or have a worker that does."""
+    busy = {who.supervisor for who in workers if _is_held(spool, who, ".lock")}
+    return [pid for pid, who in told.items() if host.is_running(pid) or who.worker in busy or who.supervisor in busy]

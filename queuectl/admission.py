@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from queuectl import disk, host, ids
 from queuectl.errors import InvalidJob
-from queuectl.filename import Name, decode, encode, fitted, looks_encoded
+from queuectl.filename import Name, decode, encode, fitted, resembles
 from queuectl.job import Job, Unfinished, parse
 from queuectl.spool import Spool
 
@@ -54,7 +54,7 @@ Answer = Admitted | Broken | Rejected | Literal["gone"]
 def admit(spool: Spool, drop: str, worker: str, *, last: bool) -> Answer:
     """Judge the file `drop` in pending/. With `last` its grace is over: what is still broken is rejected."""
     place = f"pending/{drop}"
-    if decode(drop) is None and looks_encoded(drop):
+    if decode(drop) is None and resembles(drop):
         return _set_aside(spool, place, "the name has the form of a full name but is not one: see 'A job's name' in docs/format.md")
     first = _judge(spool, place)
     if isinstance(first, Broken) and not last:
@@ -66,7 +66,11 @@ def admit(spool: Spool, drop: str, worker: str, *, last: bool) -> Answer:
     if not disk.rename(spool.at(place), spool.at(taken)):
         return "gone"
     # CRASH: a drop in a worker's directory is given back by its rescue.
-    return _settle(spool, taken, last=last)
+    try:
+        return _settle(spool, taken, last=last)
+    except OSError:
+        give_back(spool, taken)
+        raise
 
 
 def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:

@@ -1,7 +1,7 @@
-"""Cancelling a job that runs: an empty file beside the job's file, seen by the worker's supervisor.
+"""Cancelling a job that runs: an empty file beside the job's file.
 
-On this host a signal says at once that there is one; elsewhere the supervisor finds it
-at its next heartbeat. The worker ends the command, and the request goes.
+On this host a signal tells the worker at once that there is one; elsewhere its
+supervisor finds it at the next heartbeat. The worker ends the command, and the request goes.
 
 Promises
     A request that came too late for its job is removed and harms no other.
@@ -38,7 +38,7 @@ def request(spool: Spool, entry: Entry) -> bool:
         return False
     who = liveness.read(spool, entry.worker or "")
     if who and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
-        tell(who.supervisor_pid, signal.SIGUSR1)
+        tell(who.pid, signal.SIGUSR1)
     return True
 
 

@@ -16,34 +16,21 @@ Raises
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
-from queuectl import disk, wire
+from queuectl import disk
+from queuectl.crew import HELD, Hand
 from queuectl.filename import unstamp
 from queuectl.queue import Drops, Queue
 from queuectl.spool import Spool
 
-#: Seconds for which a handed-out name is left alone: after that its worker is busy with another job.
-HELD = 0.25
+#: Seconds until another look after one that failed.
+PATIENCE = 1.0
 
 #: Seconds after which a list of names that still lasts is made anew: something more urgent may have come.
 STALE = 1.0
 
 #: Seconds by which a directory's time must be older than the look that a later one relies on.
 SETTLED = 0.05
-
-
-@dataclass
-class Hand:
-    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given last."""
-
-    pid: int
-    line: wire.Line
-    started: float
-    name: str = ""
-    wants: int = 0
-    held: set[str] = field(default_factory=set)
-    held_since: float = 0.0
 
 
 class Dealer:
@@ -53,7 +40,8 @@ class Dealer:
         self._spool, self._trusts_times = spool, trusts_times
         self._queue, self._drops = Queue(), Drops()
         self._versions: tuple[object, object] = (None, None)
-        self._scanned = self._polled = 0.0
+        self._scanned = self._polled = self._not_before = 0.0
+        self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
 
     # -- what others tell
@@ -75,17 +63,22 @@ class Dealer:
     def deal(self, hands: list[Hand], poll_interval: float) -> None:
         """Give names to the hands that want some; look for more when there are none."""
         waiting = [hand for hand in hands if hand.wants]
-        if not waiting:
+        if not waiting or time.monotonic() < self._not_before:
             return
-        self._note_time(poll_interval)
+        self._note_time(hands, poll_interval)
         if self._must_look():
+            self._not_before = time.monotonic() + PATIENCE  # should it fail
             self._look(hands)
+            self._not_before = 0.0
         for index, hand in enumerate(waiting):
             self._give(hand, among=len(waiting) - index)
 
-    def _note_time(self, poll_interval: float) -> None:
+    def _note_time(self, hands: list[Hand], poll_interval: float) -> None:
         if self._queue.next_due and unstamp(self._queue.next_due) <= time.time():
             self.unseen = True
+        if self._skipped_until is not None and time.monotonic() >= self._skipped_until:
+            self._skipped_until = None
+            self.unseen = self.unseen or any(hand.held for hand in hands)
         if time.monotonic() - self._polled >= poll_interval:
             self._polled = time.monotonic()
             self.unseen = self.unseen or self._has_moved()
@@ -96,8 +89,10 @@ class Dealer:
         return self.unseen
 
     def _look(self, hands: list[Hand]) -> None:
-        now = time.monotonic()
-        held = {name for hand in hands if now - hand.held_since < HELD for name in hand.held}
+        claiming = [hand for hand in hands if hand.is_claiming()]
+        held = {name for hand in claiming for name in hand.held}
+        # What was left out now is looked at again: its worker may turn out to be busy.
+        self._skipped_until = min((hand.held_since + HELD for hand in claiming), default=None)
         shared = len(self._spool.workers()) > len(hands)
         self._versions = self._times()
         self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), time.time(), without=held, shared=shared)
@@ -138,7 +133,7 @@ class Dealer:
 
     def is_idle(self, hands: list[Hand]) -> bool:
         """Whether some hand waits in vain and nothing is on its way: time to watch for what comes."""
-        return not self.unseen and any(hand.wants for hand in hands) and not any(hand.held for hand in hands)
+        return not self.unseen and any(hand.wants for hand in hands) and not any(hand.is_claiming() for hand in hands)
 
     def is_drained(self, hands: list[Hand]) -> bool:
         """Whether nothing is left to do, now or later, for us or for others."""
@@ -153,11 +148,13 @@ class Dealer:
         if not any(hand.wants for hand in hands):
             return None
         now = time.monotonic()
-        if self.unseen and not any(hand.held for hand in hands):
-            return now
+        if self.unseen:
+            return max(now, self._not_before)
         times = [self._polled + poll_interval]
+        if self._skipped_until is not None:
+            times.append(self._skipped_until)
         if self._queue.next_due:
             times.append(now + unstamp(self._queue.next_due) - time.time())
         if (look := self._drops.next_look()) is not None:
             times.append(look)
-        return min(times)
+        return max(min(times), self._not_before)

@@ -22,6 +22,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 #: The mode of every file and directory of ours: nobody else's business.
@@ -99,15 +100,26 @@ def write(path: str, data: bytes, *, durable: bool = True) -> None:
     """A new file at `path` that holds `data`; if that fails there is none."""
     fd = os.open(path, _CREATE, FILE_MODE)
     try:
-        try:
-            _put(fd, data)
-            if durable:
-                _flush(fd)
-        finally:
-            os.close(fd)
+        with naming(path):
+            try:
+                _put(fd, data)
+                if durable:
+                    _flush(fd)
+            finally:
+                os.close(fd)
     except BaseException:
         # A failed fsync is a failed write: the kernel may have dropped the pages.
         unlink(path)
+        raise
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """An error inside says which file it is about; calls on a descriptor do not know."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
         raise
 
 
@@ -115,10 +127,11 @@ def append(path: str, line: bytes) -> None:
     """Add one line to the file at `path`, whole: a torn end that a crash left is closed first."""
     fd = os.open(path, _APPEND, FILE_MODE)
     try:
-        size = os.fstat(fd).st_size
-        if size and os.pread(fd, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        _put(fd, line)
+        with naming(path):
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            _put(fd, line)
     finally:
         os.close(fd)
 
@@ -260,15 +273,16 @@ def remove(path: str) -> bool:
     return True
 
 
-def scan(path: str) -> Iterator[str]:
-    """The names in the directory at `path`, as they come; none if it is not there."""
+def scan(path: str, *, directories: bool = False) -> Iterator[str]:
+    """The names in the directory at `path`, or only those of directories, as they come; none if it is not there."""
     try:
         entries = os.scandir(path)
     except FileNotFoundError:
         return
     with entries:
         for entry in entries:
-            yield entry.name
+            if not directories or entry.is_dir(follow_symlinks=False):
+                yield entry.name
 
 
 def touch(path: str) -> bool:
@@ -286,6 +300,8 @@ def modified(path: str) -> float | None:
         fd = os.open(path, _READ)
     except FileNotFoundError:
         return None
+    except OSError:
+        return os.lstat(path).st_mtime  # a link, a socket, or not for us to read
     try:
         return os.fstat(fd).st_mtime
     finally:

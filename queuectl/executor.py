@@ -36,6 +36,9 @@ Cause = Literal["timeout", "cancelled", "interrupted"]
 #: The shell's exit codes for a program that is not there, and one that cannot be run.
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 
+#: Seconds of the longest single wait: poll(2) counts milliseconds in 31 bits.
+LONGEST_WAIT = 86400.0
+
 #: Seconds that the children of an ended command may need to vanish after KILL.
 KILL_PATIENCE = 2
 
@@ -131,17 +134,18 @@ def _why(error: OSError) -> str:
 
 @contextmanager
 def _standing_in(directory: str) -> Iterator[None]:
-    """Be in `directory` for as long as it takes to start: posix_spawn cannot change it in the child."""
-    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    """Be in `directory` for as long as it takes to start: posix_spawn cannot change it in the child.
+
+    Then in /, not where we came from: we may have lost the right to be there.
+    """
     try:
-        try:
-            os.chdir(directory)
-        except OSError as error:
-            raise CannotStart(f"cannot enter the directory {directory}: {error.strerror}", NOT_RUNNABLE) from None
+        os.chdir(directory)
+    except OSError as error:
+        raise CannotStart(f"cannot enter the directory {directory}: {error.strerror}", NOT_RUNNABLE) from None
+    try:
         yield
     finally:
-        os.fchdir(here)
-        os.close(here)
+        os.chdir("/")
 
 
 @contextmanager
@@ -176,8 +180,7 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
     deadline = time.monotonic() + order.timeout if order.timeout else None
     cause: Cause | None = None
     while True:
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        poll.poll(wait)
+        poll.poll(None if deadline is None else max(0.0, min(deadline - time.monotonic(), LONGEST_WAIT)) * 1000)
         drain(wake)
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
@@ -192,14 +195,16 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
             _signal_group(pid, signal.SIGKILL)
             deadline = None
     if cause:
-        _end_group(pid, deadline or 0.0)
+        _end_group(pid, deadline or 0.0, lambda: asked() == "interrupted" != cause)
     return status, usage, cause
 
 
-def _end_group(group: int, deadline: float) -> None:
+def _end_group(group: int, deadline: float, hurry: Callable[[], bool]) -> None:
     """See that the children of a command that had to end are gone, too."""
     while _signal_group(group, 0) and processes.in_group(group):
         now = time.monotonic()
+        if now < deadline and hurry():
+            deadline = now
         if now >= deadline:
             _signal_group(group, signal.SIGKILL)
         if now >= deadline + KILL_PATIENCE:

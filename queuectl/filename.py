@@ -89,8 +89,13 @@ def decode(text: str) -> Name | None:
     return Name(epoch, int(priority), int(attempts), id)
 
 
-def looks_encoded(text: str) -> bool:
-    """Whether `text` has the shape of a name of ours: a glance for scans of a million, decode has the last word."""
+def has_shape(text: str) -> bool:
+    """Whether only the calendar may still say no to `text`: a glance for scans of a million, decode has the last word."""
+    return _NAME.fullmatch(text) is not None
+
+
+def resembles(text: str) -> bool:
+    """Whether somebody meant `text` as a full name, rightly or wrongly."""
     return text[8:9] == "T" and text[22:25] == "Z-p" and text[26:28] == "-a" and text[-5:] == ".json"
 
 

@@ -66,7 +66,9 @@ class Flusher:
         self._noted, self._last = False, time.monotonic()
         self.pid = os.fork()
         if not self.pid:
+            code = 1
             try:
                 disk.sync_all(self._path)
+                code = 0
             finally:
-                os._exit(0)
+                os._exit(code)

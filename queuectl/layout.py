@@ -69,7 +69,10 @@ class Layout:
             data = disk.read(self.at("spool.json"), 65536).data
         except FileNotFoundError:
             self._refuse_foreign()
-            raise SpoolMissing(self.path) from None
+            # RACE: somebody may be making it right now.
+            if not disk.is_there(self.at("spool.json")):
+                raise SpoolMissing(self.path) from None
+            return self.open()
         except NotADirectoryError:
             raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
         except OSError as error:
@@ -110,7 +113,7 @@ class Layout:
 
     def _refuse_foreign(self) -> None:
         """A directory that holds other things is not ours to fill."""
-        known = {*STATES, *BESIDE, "config.json", "config.json.lock"}
+        known = {*STATES, *BESIDE, "config.json", "config.json.lock", "spool.json"}
         try:
             foreign = [name for name in disk.scan(self.path) if name not in known]
         except NotADirectoryError:
@@ -160,14 +163,11 @@ class Layout:
 
     def workers(self) -> list[str]:
         """The names in processing/: everybody who has a directory there."""
-        return sorted(disk.scan(self.at("processing")))
+        return sorted(disk.scan(self.at("processing"), directories=True))
 
     def held_by(self, worker: str) -> list[str]:
         """The names in the directory of one worker."""
-        try:
-            return sorted(disk.scan(self.at("processing", worker)))
-        except NotADirectoryError:
-            return []
+        return sorted(disk.scan(self.at("processing", worker)))
 
     def entries(self, state: str, end: str = ".json") -> Iterator[Entry]:
         """The jobs in a state whose names end in `end`; drops that no worker has admitted are not among them."""

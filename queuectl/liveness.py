@@ -6,8 +6,8 @@ of the lock at its death, however it died. The record's mtime is the heartbeat.
 
 Promises
     On the kernel that runs it, a worker is alive exactly while its lock is held.
-    Elsewhere it is alive until its heartbeat has stood still for worker_lost_after by
-    the asker's own clock; clocks of two hosts are never compared.
+    Elsewhere it is alive until its heartbeat has stood still for worker_lost_after, and
+    for three heartbeats, by the asker's own clock; clocks of two hosts are never compared.
 Leaves to others
     beating (supervisor), what becomes of a dead worker's jobs (recovery).
 Raises
@@ -28,6 +28,12 @@ from queuectl.spool import Spool
 
 #: How the types of file systems begin that several hosts can mount; on any other, another boot is a boot that is over.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.", "ceph", "lustre", "9p", "gpfs", "afs", "glusterfs", "virtiofs", "beegfs")
+
+#: What the name of a supervisor's file ends in: its record, and the lock it holds while it lives.
+SUPERVISOR = ".supervisor"
+
+#: Seconds after which the file of a supervisor on another host, or of an earlier boot, is of no use to anybody.
+SWEEP_AGE = 7 * 86400
 
 #: Bytes of the largest worker record that is read.
 LARGEST = 65536
@@ -64,6 +70,39 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     return record, fd
 
 
+def enroll_supervisor(spool: Spool, name: str) -> int:
+    """Make this process a supervisor of the spool: the descriptor that must stay open, on `workers/<name>.supervisor`."""
+    place = host.place()
+    path = spool.at("workers", name + SUPERVISOR)
+    fd = disk.hold(path)
+    record = Record(name, *place, os.getpid(), name, os.getpid(), time.time())
+    disk.append(path, json.dumps(asdict(record)).encode() + b"\n")
+    return fd
+
+
+def dismiss_supervisor(spool: Spool, name: str) -> None:
+    """Remove what a supervisor left of itself."""
+    disk.unlink(spool.at("workers", name + SUPERVISOR))
+
+
+def supervisors(spool: Spool) -> list[Record]:
+    """The supervisors that live here."""
+    names = [name.removesuffix(SUPERVISOR) for name in disk.scan(spool.at("workers")) if name.endswith(SUPERVISOR)]
+    found = [_read(spool, name, SUPERVISOR) for name in sorted(names)]
+    return [who for who in found if who and who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))]
+
+
+def sweep_supervisors(spool: Spool) -> None:
+    """Remove what supervisors left that died on this boot of this machine, and anything older than a week."""
+    for name in list(disk.scan(spool.at("workers"))):
+        if name.endswith(SUPERVISOR):
+            who = _read(spool, name.removesuffix(SUPERVISOR), SUPERVISOR)
+            age = time.time() - (disk.modified(spool.at("workers", name)) or time.time())
+            dead = who is not None and who.boot == host.place().boot and disk.is_held(spool.at("workers", name)) is False
+            if dead or age > SWEEP_AGE:
+                disk.unlink(spool.at("workers", name))
+
+
 def dismiss(spool: Spool, worker: str) -> bool:
     """Remove what a worker left of itself, unless it still has jobs. False: it has."""
     directory = spool.at("processing", worker)
@@ -87,8 +126,12 @@ def names(spool: Spool) -> list[str]:
 
 def read(spool: Spool, worker: str) -> Record | None:
     """The record of a worker; None if there is none that can be read."""
+    return _read(spool, worker, ".json")
+
+
+def _read(spool: Spool, name: str, end: str) -> Record | None:
     try:
-        record = load(disk.read(spool.at("workers", worker + ".json"), LARGEST).data)
+        record = load(disk.read(spool.at("workers", name + end), LARGEST).data)
         return Record(**record) if isinstance(record, dict) else None
     except (FileNotFoundError, disk.NotPlain, InvalidJob, TypeError):
         return None
@@ -112,7 +155,8 @@ class Observer:
                     return held
             elif record.boot and not self.is_shared:
                 return False
-        return self.silence(worker) <= self._spool.settings().worker_lost_after
+        settings = self._spool.settings()
+        return self.silence(worker) <= max(settings.worker_lost_after, 3 * settings.heartbeat_interval)
 
     def silence(self, worker: str) -> float:
         """Seconds for which this observer has seen the worker's heartbeat stand still; 0 at first sight."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.filename import Name, decode
+from queuectl.filename import Name, decode, is_id
 from queuectl.job import Job, parse
 from queuectl.layout import STATES, Entry
 from queuectl.spool import Spool
@@ -35,7 +35,9 @@ SHOWN = ("processing", "pending", "failed", "dead", "completed")
 
 def find(spool: Spool, id: str) -> Entry:
     """The job whose id is `id`, or the only one whose id begins with it."""
-    found = _at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
+    found = None
+    if id:  # an empty text begins every id
+        found = _at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
     if found is None:
         raise NoSuchJob(id, spool.path)
     return found
@@ -43,7 +45,7 @@ def find(spool: Spool, id: str) -> Entry:
 
 def _at_last_record(spool: Spool, id: str) -> Entry | None:
     """The quick way: where the last record said that the job was going."""
-    if "/" in id or not (runs := results.read(spool.at("results"), id)):
+    if not is_id(id) or not (runs := results.read(spool.at("results"), id)):
         return None
     file = str(runs[-1].get("to", ""))
     name = decode(os.path.basename(file))

@@ -17,13 +17,12 @@ Raises
 from __future__ import annotations
 
 import random
-import re
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from queuectl.filename import STAMP, is_drop, looks_encoded, stamp
+from queuectl.filename import STAMP, decode, has_shape, is_drop, stamp
 
 #: The fewest and the most names that a queue holds ready at a time.
 SMALLEST, LARGEST = 1000, 100_000
@@ -36,10 +35,6 @@ GRACE = 5.0
 
 #: Seconds until another look at a drop that could not be read.
 DROP_PAUSE = 1.0
-
-
-#: A time that can be in the name of a job; a scan of a million names wants no more than this.
-_PLAUSIBLE = re.compile(r"(?:19[7-9]|2[01]\d)\d(?:0\d|1[0-2])[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z-p\d-a\d", re.ASCII)
 
 
 def rank(name: str) -> str:
@@ -77,31 +72,34 @@ class Queue:
     def _best(self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None) -> list[str]:
         best: list[str] = []
         for name in names:
-            if not looks_encoded(name):
+            if not has_shape(name):
                 if drops is not None and is_drop(name):
                     drops.append(name)
                 continue
             self.seen += 1
-            if not _PLAUSIBLE.match(name):
-                if drops is not None:
+            if name[:STAMP] > limit:
+                if not self._note_due(name) and drops is not None:
                     drops.append(name)  # admission says what is wrong with it
-            elif name[:STAMP] > limit:
-                self._note_due(name[:STAMP])
             elif prefix + name not in without:
                 best.append(rank(name))
                 if len(best) >= 2 * size:
                     best = sorted(best)[:size]
         return sorted(best, reverse=True)[-size:]
 
-    def _note_due(self, due: str) -> None:
-        if not self.next_due or due < self.next_due:
-            self.next_due = due
+    def _note_due(self, name: str) -> bool:
+        """Remember when a job becomes due if it is the next. False: at no time that there is."""
+        if self.next_due and name[:STAMP] >= self.next_due:
+            return True
+        if decode(name) is None:
+            return False
+        self.next_due = name[:STAMP]
+        return True
 
     def add(self, file: str, now: float) -> None:
         """A job has come into pending/."""
         name = file.removeprefix("pending/")
         if name[:STAMP] > stamp(now):
-            self._note_due(name[:STAMP])
+            self._note_due(name)
         else:
             insort(self.fresh, rank(name), key=_Reversed)
 

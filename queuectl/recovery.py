@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from queuectl import admission, cancellation, disk, liveness, processes, results, units
@@ -40,16 +41,32 @@ class Rescued(NamedTuple):
     outcome: str
 
 
-def rescue(spool: Spool, observer: liveness.Observer, *, spare: frozenset[str] = frozenset()) -> list[Rescued]:
-    """Look for dead workers and move on what they held; workers in `spare` are known to be alive."""
+def rescue(
+    spool: Spool,
+    observer: liveness.Observer,
+    *,
+    spare: frozenset[str] = frozenset(),
+    complain: Callable[[str], None] | None = None,
+) -> list[Rescued]:
+    """Look for dead workers and move on what they held; workers in `spare` are known to be alive.
+
+    With `complain`, a worker whose things cannot be read or moved is no obstacle to the rescue of the others.
+    """
     rescued: list[Rescued] = []
     for worker in liveness.names(spool):
-        if worker in spare:
-            continue
-        record = liveness.read(spool, worker)
-        if not observer.is_alive(worker, record):
-            rescued += rescue_worker(spool, worker, record)
+        try:
+            if worker not in spare:
+                rescued += _rescue_if_dead(spool, observer, worker)
+        except OSError as error:
+            if complain is None:
+                raise
+            complain(f"cannot rescue the jobs of {worker}: {error}")
     return rescued
+
+
+def _rescue_if_dead(spool: Spool, observer: liveness.Observer, worker: str) -> list[Rescued]:
+    record = liveness.read(spool, worker)
+    return [] if observer.is_alive(worker, record) else rescue_worker(spool, worker, record)
 
 
 def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> list[Rescued]:
@@ -81,11 +98,12 @@ def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
 
 
 def record_lost(spool: Spool, claim: Claim) -> results.Run:
-    """Write into a job's history that the run of this claim was lost with its worker."""
+    """Write into a job's history that the run of this claim was lost with its worker, or cancelled if somebody asked for that."""
     now = time.time()
+    outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
+    verdict = judge(spool, claim, outcome, now)
     reason = f"worker {claim.worker} died while it ran the job"
-    verdict = judge(spool, claim, "lost", now)
-    run = blank(claim, spool.target(claim, *verdict)) | {"finished_at": units.iso(now), "outcome": "lost", "reason": reason}
+    run = blank(claim, spool.target(claim, *verdict)) | {"finished_at": units.iso(now), "outcome": outcome, "reason": reason}
     results.append(spool.at("results"), claim.name.id, run)
     return run
 

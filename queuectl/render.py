@@ -60,6 +60,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold `value`: a name or a variable may be other bytes."""
+    return value.encode(errors="replace").decode() == value
+
+
 def short(text: str, width: int) -> str:
     """`text` in one line of at most `width` characters."""
     text = printable(text)

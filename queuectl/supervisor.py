@@ -26,7 +26,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from queuectl import cancellation, executor, host, liveness, recovery, watcher, wire, worker
-from queuectl.dealer import Dealer, Hand
+from queuectl.crew import Crew, Hand
+from queuectl.dealer import Dealer
 from queuectl.errors import QueuectlError
 from queuectl.flusher import Flusher
 from queuectl.log import Log
@@ -53,12 +54,11 @@ class Supervisor:
         self.ends = None if duration is None else time.monotonic() + duration
         self.name = f"{host.place().host}-{os.getpid()}-{host.nonce()}"
         self.observer = liveness.Observer(spool)
-        self.hands: dict[int, Hand] = {}
+        self.crew = Crew()
         self.dealer = Dealer(spool, trusts_times=not self.observer.is_shared)
         self.watch: watcher.Watch | None = None
         self.flusher = Flusher(spool.path)
         self.stopping = 0
-        self.cancels = False
         self.beaten = self.respawn = self.rewatch = self.rearm = 0.0
         self.quiet = False
 
@@ -67,10 +67,12 @@ class Supervisor:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Supervise until the end; `ready` is called once all workers are up."""
         self.settings = self.spool.settings()
-        self.spool.complain = lambda why: self.log.event("warning", reason=why)
+        self.spool.complain = self._warn
         self._open_signals()
         self.spool.restore()
         self.spool.sweep()
+        liveness.sweep_supervisors(self.spool)
+        self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
         gc.freeze()  # what exists now is shared with every worker, not copied
@@ -80,7 +82,7 @@ class Supervisor:
                 self._tend()
                 self._deal()
                 self._sleep()
-                if all(hand.name for hand in self.hands.values()):
+                if len(self.crew.known()) == self.count:
                     ready()
                     ready = lambda: None  # noqa: E731
         finally:
@@ -88,13 +90,13 @@ class Supervisor:
         self.log.event("stopped", pid=os.getpid())
 
     def _is_needed(self) -> bool:
-        return bool(self.hands) or not self.stopping
+        return bool(self.crew.hands) or not self.stopping
 
     def _open_signals(self) -> None:
         self.wake, self.waker = executor.wake_pipe()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGUSR1, self._on_cancel)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's &, wants it ignored
+                signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         # The command line dies of a closed pipe like every Unix tool; we have workers at the other ends of ours.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -103,14 +105,12 @@ class Supervisor:
         self.stopping = 2 if number == signal.SIGQUIT else self.stopping + 1
         self.quiet = False
 
-    def _on_cancel(self, *_: object) -> None:
-        self.cancels = True
-
     def _close(self) -> None:
         if self.watch:
             self.watch.close()
             os.waitpid(self.watch.pid, 0)
         self.flusher.finish()
+        liveness.dismiss_supervisor(self.spool, self.name)
 
     # -- workers
 
@@ -119,45 +119,33 @@ class Supervisor:
         self._reap()
         if self.stopping and not self.quiet:
             self.quiet = True
-            self.log.event("stopping", now=self.stopping > 1, workers=len(self.hands))
-            for pid in self.hands:
-                os.kill(pid, signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
-        while not self.stopping and len(self.hands) < self.count and time.monotonic() >= self.respawn:
-            self._hire()
+            self.log.event("stopping", now=self.stopping > 1, workers=len(self.crew.hands))
+            self.crew.tell(signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
+        while not self.stopping and len(self.crew.hands) < self.count and time.monotonic() >= self.respawn:
+            with self._complaining():
+                self.respawn = time.monotonic() + RESPAWN  # should it fail
+                self.crew.hire(self._work)
+                self.respawn = 0.0
         if self.watch is None and not self.stopping and time.monotonic() >= self.rewatch:
             self.rewatch = time.monotonic() + REWATCH
-            self.watch = watcher.start(self.spool.at("pending"), self._descriptors())
+            with self._complaining():
+                self.watch = watcher.start(self.spool.at("pending"), self._private())
 
-    def _descriptors(self) -> list[int]:
-        """What a child must not keep open: a pipe ends only when every copy of it is closed."""
-        ends = [self.wake, self.waker]
-        for hand in self.hands.values():
-            ends += [hand.line.reader, hand.line.writer]
-        return ends
+    def _private(self) -> list[int]:
+        """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
+        return [self.wake, self.waker, self.lock, *self.crew.descriptors()]
 
-    def _hire(self) -> None:
-        here, there = wire.pair()
-        # RACE: a signal before the child has handlers of its own would reach ours there, and nobody.
-        signal.pthread_sigmask(signal.SIG_BLOCK, worker.SIGNALS)
-        pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.SIGNALS)
-            there.close()
-            self.hands[pid] = Hand(pid, here, time.monotonic())
-            return
-        code = 1
+    def _work(self, line: wire.Line) -> None:
+        """The life of a worker, in the process that was just forked for it."""
+        if self.watch:
+            self.watch.close()
+        for fd in self._private():
+            os.close(fd)
         try:
-            here.close()
-            if self.watch:
-                self.watch.close()
-            for fd in self._descriptors():
-                os.close(fd)
-            worker.main(self.spool, self.name, there, self.log)
-            code = 0
-        except BaseException as error:
+            worker.main(self.spool, self.name, line, self.log)
+        except Exception as error:
             self.log.event("worker_died", pid=os.getpid(), reason=f"{type(error).__name__}: {error}")
-        finally:
-            os._exit(code)
+            raise
 
     def _reap(self) -> None:
         """Collect the children that have ended; move on what a worker left."""
@@ -170,10 +158,12 @@ class Supervisor:
                 return
             if pid == self.flusher.pid:
                 self.flusher.ended()
+                if status:
+                    self._warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
             elif self.watch and pid == self.watch.pid:
                 self._lose_watch()
-            elif pid in self.hands:
-                self._bury(self.hands.pop(pid), status)
+            elif pid in self.crew.hands:
+                self._bury(self.crew.hands.pop(pid), status)
 
     def _bury(self, hand: Hand, status: int) -> None:
         hand.line.close()
@@ -206,23 +196,21 @@ class Supervisor:
             self.beaten = now
             self._beat()
             self._rescue()
-            self.cancels = True
-        if self.cancels:
-            self.cancels = False
             self._relay_cancels()
-        self.flusher.flush()
+        with self._complaining():
+            self.flusher.flush()
 
     def _beat(self) -> None:
         self.settings = self.spool.settings()
-        for hand in self.hands.values():
+        for hand in self.crew.hands.values():
             if hand.name:
                 with self._complaining():
                     liveness.beat(self.spool, hand.name)
 
     def _rescue(self) -> None:
         with self._complaining():
-            ours = frozenset(hand.name for hand in self.hands.values())
-            self._report(recovery.rescue(self.spool, self.observer, spare=ours))
+            ours = frozenset(hand.name for hand in self.crew.hands.values())
+            self._report(recovery.rescue(self.spool, self.observer, spare=ours, complain=self._warn))
 
     def _report(self, rescued: list[recovery.Rescued]) -> None:
         for job in rescued:
@@ -233,7 +221,7 @@ class Supervisor:
 
     def _relay_cancels(self) -> None:
         """Wake those workers whose running job somebody wants cancelled."""
-        for hand in self._all():
+        for hand in self.crew.known():
             if cancellation.is_pending(self.spool, hand.name):
                 os.kill(hand.pid, signal.SIGUSR1)
 
@@ -243,7 +231,10 @@ class Supervisor:
         try:
             yield
         except (QueuectlError, OSError) as error:
-            self.log.event("warning", reason=str(error))
+            self._warn(str(error))
+
+    def _warn(self, reason: str) -> None:
+        self.log.event("warning", reason=reason)
 
     # -- names for workers
 
@@ -251,16 +242,13 @@ class Supervisor:
         """Deal names; when some worker waits in vain, let the watch ring, or be done."""
         if self.stopping:
             return
-        hands = self._all()
+        hands = self.crew.known()
         with self._complaining():
             self.dealer.deal(hands, self._poll_interval())
             if self.watch and time.monotonic() >= self.rearm and self.dealer.is_idle(hands):
                 self.watch.arm()
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
-
-    def _all(self) -> list[Hand]:
-        return [hand for hand in self.hands.values() if hand.name]
 
     def _poll_interval(self) -> float:
         interval = self.settings.poll_interval
@@ -274,7 +262,7 @@ class Supervisor:
             return
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
-        by_reader = {hand.line.reader: hand for hand in self.hands.values()}
+        by_reader = {hand.line.reader: hand for hand in self.crew.hands.values()}
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
         if self.watch:
@@ -295,9 +283,9 @@ class Supervisor:
         if not self.stopping:
             if self.ends is not None:
                 times.append(self.ends)
-            if len(self.hands) < self.count:
+            if len(self.crew.hands) < self.count:
                 times.append(self.respawn)
-            if (wakes := self.dealer.wakes_at(self._all(), self._poll_interval())) is not None:
+            if (wakes := self.dealer.wakes_at(self.crew.known(), self._poll_interval())) is not None:
                 times.append(wakes)
         return max(0.0, min(times) - time.monotonic())
 
@@ -337,5 +325,5 @@ class Supervisor:
     def _note_deafness(self) -> None:
         if not self.rearm:
             why = "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
-            self.log.event("warning", reason=why)
+            self._warn(why)
         self.rearm = time.monotonic() + REARM

@@ -59,7 +59,12 @@ def start(directory: str, forget: list[int]) -> Watch:
     """Start a watch on `directory`; the child closes the descriptors in `forget`."""
     here_reads, there_writes = os.pipe()
     there_reads, here_writes = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for fd in (here_reads, here_writes, there_reads, there_writes):
+            os.close(fd)
+        raise
     if pid:
         os.close(there_writes)
         os.close(there_reads)

@@ -23,20 +23,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, cancellation, disk, executor, ids, liveness, recovery, results, units
+from queuectl import admission, cancellation, disk, executor, ids, liveness, outcome, recovery, results, units
 from queuectl.config import Settings
+from queuectl.crew import SIGNALS
 from queuectl.errors import InvalidJob
-from queuectl.filename import encode
+from queuectl.filename import decode, encode
 from queuectl.job import Job, parse
 from queuectl.log import Log
-from queuectl.retry import Outcome
 from queuectl.spool import Claim, Spool
 from queuectl.wire import Line, Message
 
 T = TypeVar("T")
-
-#: The signals that mean something to a worker; blocked until it can understand them.
-SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 #: Seconds of work that a worker asks for at a time: few enough that no name waits long behind a slow job.
 AHEAD = 0.05
@@ -108,7 +105,10 @@ class Worker:
         if hint.verb != "claim":
             self._admit(hint.text, last=hint.verb == "settle")
             return
-        claim = self.spool.claim(hint.text, self.name, time.time())
+        if decode(os.path.basename(hint.text)) is None:
+            self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
+            return
+        claim = self._claim(hint.text)
         if last:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
         if claim is None:
@@ -116,8 +116,30 @@ class Worker:
         else:
             self.take(claim)
 
+    def _claim(self, file: str) -> Claim | None:
+        try:
+            return self.spool.claim(file, self.name, time.time())
+        except FileNotFoundError:
+            # Somebody removed our directory. The job is where it was.
+            self._restore()
+            return None
+
+    def _restore(self) -> None:
+        """Make our directories again, if somebody removed them and the disk lets us."""
+        try:
+            self.spool.restore()
+            disk.make(self.spool.at("processing", self.name))
+        except OSError:
+            pass  # whoever called says what is wrong, and tries again
+
     def _admit(self, drop: str, *, last: bool) -> None:
-        answer = admission.admit(self.spool, drop, self.name, last=last)
+        try:
+            answer = admission.admit(self.spool, drop, self.name, last=last)
+        except OSError as error:
+            self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
+            self._restore()
+            time.sleep(PATIENCE)
+            return
         if isinstance(answer, admission.Admitted):
             self.line.send("admitted", answer.file)
         elif isinstance(answer, admission.Broken):
@@ -125,19 +147,29 @@ class Worker:
         elif isinstance(answer, admission.Rejected):
             self.log.event("rejected", drop=drop, reason=answer.why)
 
+    def _set_aside(self, file: str, why: str, name: str | None = None) -> None:
+        name = name or os.path.basename(file)
+        if self.spool.reject(file, why, name):
+            self.log.event("rejected", drop=name, reason=why)
+
     # -- one job
 
     def take(self, claim: Claim) -> None:
         """One job from its claim to its next place."""
-        job = self._read(claim)
-        if job is None:
+        try:
+            job = self._read(claim)
+            if job is None:
+                return
+            logs = self._open_logs(claim)
+        except OSError as error:
+            self._give_up(claim, error)
             return
         settings = self.spool.settings()
         self.claim, self.cancelling = claim, False
         self.log.event("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
-        ended, tails = self._execute(claim, job, settings)
+        ended, tails = self._execute(claim, job, settings, logs)
         self.claim = None
-        if ended.cause == "interrupted":
+        if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
             self._release(claim)
         else:
             self._file(claim, job, ended, tails, settings)
@@ -150,8 +182,6 @@ class Worker:
         try:
             content = disk.read(path, self.spool.settings().max_job_size)
             job = parse(content.data)
-        except FileNotFoundError:
-            return None  # RACE: rescued already; somebody took us for dead
         except (InvalidJob, disk.NotPlain, PermissionError) as error:
             self._reject(claim, str(error) if isinstance(error, InvalidJob) else error.strerror)
             return None
@@ -159,7 +189,7 @@ class Worker:
         if job.id not in (None, id):
             self._reject(claim, f"the id inside is {job.id!r} and the name says {id!r}")
             return None
-        if content.links == 1 and not ids.is_ours(id) and not self.spool.hold_id(id, path):
+        if not ids.is_ours(id) and not self.spool.hold_id(id, path):
             self._reject(claim, f"id {id!r} is taken: another job has it")
             return None
         return job
@@ -168,13 +198,30 @@ class Worker:
         reason = why or "it cannot be read"
         # Under the name it had: that no attempt was counted shows there.
         name = claim.name._replace(attempts=claim.name.attempts - 1)
-        if self.spool.reject(claim.file, reason, encode(name)):
-            self.log.event("rejected", drop=encode(name), reason=reason)
+        self._set_aside(claim.file, reason, encode(name))
 
-    def _execute(self, claim: Claim, job: Job, settings: Settings) -> tuple[executor.Ended, tuple[str, str]]:
+    def _open_logs(self, claim: Claim) -> tuple[tuple[int, str], tuple[int, str]]:
+        """New logs for this run: (descriptor, path) of stdout and of stderr."""
+        out, err = (self.spool.log(claim.name.id, claim.name.attempts, stream) for stream in ("out", "err"))
+        stdout = disk.create_log(out)
+        try:
+            return (stdout, out), (disk.create_log(err), err)
+        except OSError:
+            disk.close_log(stdout, out)
+            raise
+
+    def _give_up(self, claim: Claim, error: OSError) -> None:
+        """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
+        self.log.event("stuck", job=claim.name.id, reason=f"cannot start it: {error}; the job waits")
+        self._restore()
+        self._release(claim)
+        time.sleep(PATIENCE)
+
+    def _execute(
+        self, claim: Claim, job: Job, settings: Settings, logs: tuple[tuple[int, str], tuple[int, str]]
+    ) -> tuple[executor.Ended, tuple[str, str]]:
         id, attempt = claim.name.id, claim.name.attempts
-        out, err = self.spool.log(id, attempt, "out"), self.spool.log(id, attempt, "err")
-        stdout, stderr = disk.create_log(out), disk.create_log(err)
+        (stdout, out), (stderr, err) = logs
         variables = {
             "QUEUECTL_JOB_ID": id,
             "QUEUECTL_ATTEMPT": str(attempt),
@@ -197,7 +244,7 @@ class Worker:
             printed = disk.close_log(stdout, out), disk.close_log(stderr, err)
         most = settings.output_tail
         tails = [disk.read_tail(path, most) if size else b"" for path, size in zip((out, err), printed, strict=True)]
-        return ended, (text(tails[0]), text(tails[1]))
+        return ended, (outcome.text(tails[0]), outcome.text(tails[1]))
 
     def _asked(self) -> executor.Cause | None:
         """Whether somebody wants the running command ended."""
@@ -215,24 +262,12 @@ class Worker:
 
     def _file(self, claim: Claim, job: Job, ended: executor.Ended, tails: tuple[str, str], settings: Settings) -> None:
         """Record how the run went, then move the job: the move commits the record."""
-        outcome, reason = meaning(ended)
-        verdict = recovery.judge(self.spool, claim, outcome, ended.finished_at, job.max_retries)
+        what, why = outcome.meaning(ended)
+        if what != "completed" and cancellation.is_requested(self.spool, claim.file):
+            what, why = "cancelled", outcome.CANCELLED
+        verdict = recovery.judge(self.spool, claim, what, ended.finished_at, job.max_retries)
         target = self.spool.target(claim, *verdict)
-        run = {
-            **recovery.blank(claim, target),
-            "host": self.record.host,
-            "started_at": units.iso(ended.started_at),
-            "finished_at": units.iso(ended.finished_at),
-            "duration": round(max(0.0, ended.finished_at - ended.started_at), 6),
-            "outcome": outcome,
-            "reason": reason,
-            "exit_code": ended.exit_code,
-            "signal": ended.signal,
-            "cpu_seconds": ended.cpu_seconds,
-            "max_rss_kb": ended.max_rss_kb,
-            "stdout_tail": tails[0],
-            "stderr_tail": tails[1],
-        }
+        run = recovery.blank(claim, target) | outcome.record(ended, what, why, tails) | {"host": self.record.host}
         id = claim.name.id
         self._insist(lambda: results.append(self.spool.at("results"), id, run), id)
         # CRASH: dying here leaves a record whose move the rescue will make.
@@ -256,6 +291,7 @@ class Worker:
                 if not told:
                     self.log.event("stuck", job=id, reason=f"cannot write its outcome: {error}; trying again until it works")
                     told = True
+                self._restore()
                 time.sleep(PATIENCE)
 
     def _report(self, id: str, run: results.Run, state: str, due: float) -> None:
@@ -263,24 +299,6 @@ class Worker:
         if state == "failed":
             details["retry_at"] = units.iso(due)
         self.log.event(state, job=id, **details)
-
-
-def meaning(ended: executor.Ended) -> tuple[Outcome, str | None]:
-    """The outcome of a run and its reason in words."""
-    if ended.cause == "timeout":
-        return "timeout", f"took longer than its timeout ({units.span(ended.finished_at - ended.started_at)})"
-    if ended.cause == "cancelled":
-        return "cancelled", "cancelled while it ran"
-    if ended.reason:
-        return "failed", ended.reason
-    if ended.signal:
-        return "failed", f"ended by signal {ended.signal} ({signal.Signals(ended.signal).name})"
-    return ("failed", f"exit code {ended.exit_code}") if ended.exit_code else ("completed", None)
-
-
-def text(data: bytes) -> str:
-    """Bytes that a command printed, as JSON can hold them."""
-    return data.decode(errors="replace")
 
 
 def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:

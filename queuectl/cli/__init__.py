@@ -105,7 +105,24 @@ def main() -> None:
     """The program."""
     # `queuectl list | head -1` ends as every Unix tool does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(run())
+    keep_standard_descriptors()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run()
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def keep_standard_descriptors() -> None:
+    """Somebody may have started us with stdin, stdout or stderr closed: no file of ours may get their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+        if fd == 1:
+            sys.stdout = open(fd, "w", closefd=False)  # noqa: SIM115  for as long as we live
+        if fd == 2:
+            sys.stderr = open(fd, "w", closefd=False)  # noqa: SIM115
+    os.close(fd)
 
 
 def run(argv: list[str] | None = None) -> int:

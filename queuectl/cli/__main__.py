@@ -1,6 +1,6 @@
 """python -m queuectl.cli: the same program as the command queuectl."""
 
-from queuectl.cli import main
+from queuectl.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from queuectl import units
+from queuectl import render, units
 from queuectl.errors import IdTaken, InvalidJob, Wrong
 from queuectl.job import Job, from_dict, load
 from queuectl.spool import BULK, Spool
@@ -19,7 +19,15 @@ EXPORTED = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV")
 EXPORTED_FAMILIES = ("LC_", "CONDA_")
 
 
-@click.command("enqueue")
+class Words(click.Command):
+    """Remembers whether words came after --: those are a program, whatever they look like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["queuectl.program"] = "--" in args
+        return super().parse_args(ctx, args)
+
+
+@click.command("enqueue", cls=Words)
 @click.argument("words", nargs=-1, metavar="[JSON | - | -- PROGRAM ARGS...]")
 @click.option("-c", "--command", metavar="CMD", help="A command for /bin/sh.")
 @click.option("--job", metavar="JSON", help="A job as a JSON object, as the argument is.")
@@ -62,10 +70,12 @@ def enqueue_(
             f"give one job, not {names}" if names else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE"
         )
     defaults = _defaults(flags)
-    if path is not None or words == ("-",):
+    is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
+    if path is not None or (words == ("-",) and not is_program):
         _enqueue_many(spool, _lines(path or "-"), defaults, skip_bad=skip_bad)
         return
-    click.echo(spool.enqueue(_job(_record(words, command, job), defaults)))
+    record = {"command": list(words)} if is_program else _record(words, command, job)
+    click.echo(spool.enqueue(_job(record, defaults)))
 
 
 def _record(words: tuple[str, ...], command: str | None, job: str | None) -> object:
@@ -104,7 +114,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _exported(wanted: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_") and _is_text(name + value)}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_") and render.is_text(name + value)}
     if wanted == "all":
         return ours
     if wanted == "none":
@@ -112,11 +122,6 @@ def _exported(wanted: str) -> dict[str, str]:
     if wanted:
         return {name: os.environ[name] for name in wanted.split(",") if name in os.environ}
     return {name: value for name, value in ours.items() if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)}
-
-
-def _is_text(value: str) -> bool:
-    """Whether a variable can stand in a job file; one that holds other bytes stays behind."""
-    return value.encode(errors="replace").decode() == value
 
 
 def _job(record: object, defaults: dict[str, Any]) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import IO, Any
@@ -179,6 +180,21 @@ def _copy(file: IO[bytes], target: IO[bytes]) -> None:
     target.flush()
 
 
+def _current(file: IO[bytes] | None, path: str, target: IO[bytes]) -> IO[bytes] | None:
+    """Copy what has come; the log that is at `path` now, should a run that was given back have begun a new one."""
+    newest = _open(path)
+    if file is not None:
+        _copy(file, target)
+        if newest is None or os.path.sameopenfile(file.fileno(), newest.fileno()):
+            if newest is not None:
+                newest.close()
+            return file
+        file.close()
+    if newest is not None:
+        _copy(newest, target)
+    return newest
+
+
 def _follow(spool: Spool, entry: Entry, attempt: int | None) -> None:
     """Copy the logs as they grow, attempt after attempt, until the job is completed or dead."""
     id, at = entry.name.id, attempt or max(1, _last_attempt(spool, entry))
@@ -191,9 +207,7 @@ def _follow(spool: Spool, entry: Entry, attempt: int | None) -> None:
         for number in range(at, last + 1):
             for stream, target in (("out", sys.stdout.buffer), ("err", sys.stderr.buffer)):
                 key = (number, stream)
-                files[key] = files.get(key) or _open(spool.log(id, number, stream))
-                if files[key]:
-                    _copy(files[key], target)
+                files[key] = _current(files.get(key), spool.log(id, number, stream), target)
         if over or (attempt and now.state != "processing" and now.name.attempts >= attempt):
             return
         at = last

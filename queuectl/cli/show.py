@@ -19,11 +19,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def document(value: Any) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # The name of a drop may hold bytes that are no text.
+    click.echo(text if render.is_text(text) else json.dumps(value, indent=2))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None) -> None:
     """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour."""
+    rows = [[render.printable(cell) for cell in row] for row in rows]
     if not _is_rich():
         click.echo(render.table(head, rows))
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from queuectl import actions, config, host, liveness, lookup, units
 from queuectl.cli import show
@@ -42,8 +43,11 @@ def worker_(ctx: click.Context, /, **options: Any) -> None:
     queuectl worker --count 1 --duration 15
     queuectl worker list
     """
+    given = [name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if ctx.invoked_subcommand is None:
         _start(ctx.obj, **options)
+    elif given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} belongs behind '{ctx.invoked_subcommand}'")
 
 
 @worker_.command("start")
@@ -69,7 +73,6 @@ def _start(spool: Spool, count: int, daemon: bool, drain: bool, duration: str | 
     seconds = _seconds(duration, "--duration")
     spool = Spool(spool.path, flags=_flags(values)).make()
     spool.settings()
-    _keep_standard_descriptors()
     form: Any = log_format
     if not daemon:
         log = Log(2, form, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
@@ -95,13 +98,6 @@ def _flags(values: tuple[str, ...]) -> dict[str, Any]:
         name, value = config.read(name, value)
         found[name] = value
     return found
-
-
-def _keep_standard_descriptors() -> None:
-    """Somebody may have started us with stdin, stdout or stderr closed: no file of ours may get their numbers."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:

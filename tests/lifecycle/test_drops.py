@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 import subprocess
+from pathlib import Path
 
 from tests.support import Workers, ids_in, names, until
 
@@ -137,13 +138,11 @@ def is_watching(workers):
     from tests.lifecycle.test_dying import child_pids
 
     for pid in child_pids(workers.process.pid):
-        for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-            try:
-                with open(f"/proc/{pid}/fdinfo/{fd}") as file:
-                    if "inotify wd" in file.read():
-                        return True
-            except OSError:
-                continue
+        try:
+            if any("inotify wd" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()):
+                return True
+        except OSError:
+            continue
     return False
 
 

@@ -74,7 +74,7 @@ def test_a_worker_whose_supervisor_was_killed_finishes_its_job_and_ends(queuectl
 
     assert ids_in(path, "completed") == ["a"]
     assert len(pids(tmp_path)) == 1
-    assert os.listdir(path / "workers") == []
+    assert list((path / "workers").glob("*.json")) == []
 
 
 def test_another_supervisor_rescues_without_a_restart(queuectl, path, tmp_path):

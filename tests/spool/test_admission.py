@@ -169,7 +169,14 @@ def test_a_drop_that_is_given_back_never_replaces_a_newer_one(spool, path, pendi
 
 
 @pytest.mark.parametrize(
-    "name", ["20261399T000000.000000Z-p5-a0-x.json", "99991231T000000.000000Z-p5-a0-x.json", "20261122T000000.000000Z-p5-a01-x.json"]
+    "name",
+    [
+        "20261399T000000.000000Z-p5-a0-x.json",
+        "20270015T000000.000000Z-p5-a0-x.json",
+        "20260101T000000.000000Z-p5-a0-my job.json",
+        "99991231T000000.000000Z-p5-a0-x.json",
+        "20261122T000000.000000Z-p5-a01-x.json",
+    ],
 )
 def test_a_name_that_only_looks_like_a_full_one_is_rejected(path, pending, admit, name):
     (pending / name).write_text('{"command": "true"}')

@@ -59,7 +59,7 @@ def test_a_worker_of_another_boot_of_this_machine_is_dead_on_a_local_disk(spool,
 
 
 def test_a_worker_of_another_host_is_judged_by_whether_its_heart_beats(spool, path, worker):
-    spool._flags = {"worker_lost_after": 0.05}
+    spool._flags = {"worker_lost_after": 0.05, "heartbeat_interval": 0.01}
     observer = liveness.Observer(spool)
     observer.is_shared = True
     beat = path / "workers" / f"{worker.worker}.json"
@@ -164,7 +164,7 @@ def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, wo
 def test_a_directory_without_a_record_is_rescued_only_after_a_while(spool, path):
     (path / "processing" / "gone-1-abc").mkdir()
     (path / "processing" / "gone-1-abc" / "20261122T101502.123456Z-p5-a1-a.json").write_text('{"command": "true"}')
-    spool._flags = {"worker_lost_after": 0.05}
+    spool._flags = {"worker_lost_after": 0.05, "heartbeat_interval": 0.01}
     observer = liveness.Observer(spool)
 
     assert recovery.rescue(spool, observer) == []

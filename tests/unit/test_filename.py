@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.filename import Name, decode, encode, fitted, is_drop, is_id, looks_encoded, stamp, unstamp
+from queuectl.filename import Name, decode, encode, fitted, has_shape, is_drop, is_id, stamp, unstamp
 
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True)
 times = st.integers(0, 7258118399 * 1_000_000).map(lambda micro: micro / 1_000_000)
@@ -27,7 +27,7 @@ def test_every_name_comes_back_from_its_text(name):
     assert decode(text) == name
     assert encode(decode(text)) == text
     assert len(text.encode("ascii")) <= 200
-    assert looks_encoded(text)
+    assert has_shape(text)
     assert is_drop(text)
 
 

@@ -1,0 +1,87 @@
+"""The crew: the worker processes of one supervisor, and what it knows of each.
+
+Promises
+    A worker is forked with the signals blocked that its own handlers are for.
+    It keeps none of the pipes to the other workers, so that each pipe ends with its two ends.
+Leaves to others
+    what a worker does (worker), which names it gets (dealer), its death (supervisor).
+Raises
+    OSError when there is no process or descriptor left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from queuectl import wire
+
+#: The signals that mean something to a worker; blocked until it can understand them.
+SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+
+#: Seconds for which a handed-out name is left alone: after that its worker is busy with another job.
+HELD = 0.25
+
+
+@dataclass
+class Hand:
+    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given last."""
+
+    pid: int
+    line: wire.Line
+    started: float
+    name: str = ""
+    wants: int = 0
+    held: set[str] = field(default_factory=set)
+    held_since: float = 0.0
+
+    def is_claiming(self) -> bool:
+        """Whether it was given names that it may be about to claim; after a while it is busy with a long job instead."""
+        return bool(self.held) and time.monotonic() - self.held_since < HELD
+
+
+class Crew:
+    """The workers, by process id."""
+
+    def __init__(self) -> None:
+        self.hands: dict[int, Hand] = {}
+
+    def known(self) -> list[Hand]:
+        """Those that have said who they are."""
+        return [hand for hand in self.hands.values() if hand.name]
+
+    def tell(self, number: signal.Signals) -> None:
+        """Signal them all; none has been collected yet, so every process id is still its own."""
+        for pid in self.hands:
+            os.kill(pid, number)
+
+    def descriptors(self) -> list[int]:
+        """Our ends of the pipes to all of them."""
+        return [fd for hand in self.hands.values() for fd in (hand.line.reader, hand.line.writer)]
+
+    def hire(self, work: Callable[[wire.Line], None]) -> None:
+        """Fork a worker; there `work` is called, with its end of the pipes and SIGNALS blocked, and never returned from."""
+        here, there = wire.pair()
+        # RACE: a signal before the child has handlers of its own would reach ours there, and nobody.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            here.close()
+            there.close()
+            raise
+        if not pid:
+            code = 1
+            try:
+                here.close()
+                work(there)
+                code = 0
+            finally:
+                os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        there.close()
+        self.hands[pid] = Hand(pid, here, time.monotonic())

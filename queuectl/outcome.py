@@ -1,0 +1,62 @@
+"""The outcome of a run: what its end means, in one word, in words for people, and as a record. Pure.
+
+Leaves to others
+    what becomes of the job (retry); writing the record down (results).
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from queuectl import units
+from queuectl.executor import Ended
+from queuectl.retry import Outcome
+
+#: The reason of a job that was cancelled while it ran.
+CANCELLED = "cancelled while it ran"
+
+
+def meaning(ended: Ended) -> tuple[Outcome, str | None]:
+    """The outcome of a run and its reason in words."""
+    if ended.cause == "timeout":
+        return "timeout", f"took longer than its timeout ({units.span(ended.finished_at - ended.started_at)})"
+    if ended.cause == "cancelled":
+        return "cancelled", CANCELLED
+    if ended.reason:
+        return "failed", ended.reason
+    if ended.signal:
+        return "failed", f"ended by signal {ended.signal} ({signal_name(ended.signal)})"
+    return ("failed", f"exit code {ended.exit_code}") if ended.exit_code else ("completed", None)
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal; those for real-time have none of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if hasattr(signal, "SIGRTMIN") else str(number)
+
+
+def text(data: bytes) -> str:
+    """Bytes that a command printed, as JSON can hold them."""
+    return data.decode(errors="replace")
+
+
+def record(ended: Ended, outcome: Outcome, reason: str | None, tails: tuple[str, str]) -> dict[str, Any]:
+    """What is known of a run after its end; `tails` are the ends of stdout and stderr."""
+    return {
+        "started_at": units.iso(ended.started_at),
+        "finished_at": units.iso(ended.finished_at),
+        "duration": round(max(0.0, ended.finished_at - ended.started_at), 6),
+        "outcome": outcome,
+        "reason": reason,
+        "exit_code": ended.exit_code,
+        "signal": ended.signal,
+        "cpu_seconds": ended.cpu_seconds,
+        "max_rss_kb": ended.max_rss_kb,
+        "stdout_tail": tails[0],
+        "stderr_tail": tails[1],
+    }

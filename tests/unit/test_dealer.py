@@ -1,0 +1,133 @@
+"""Dealing: who gets which names, and when to look again."""
+
+import os
+import time
+
+import pytest
+
+from queuectl import dealer as room
+from queuectl.crew import HELD, Hand
+from queuectl.dealer import Dealer
+from queuectl.wire import pair
+
+
+@pytest.fixture
+def hands():
+    """Three workers that never read what they are told."""
+    made = []
+    for number in range(3):
+        here, there = pair()
+        made.append((Hand(number, here, 0.0, name=f"w{number}"), there))
+    yield [hand for hand, _ in made]
+    for hand, there in made:
+        hand.line.close()
+        there.close()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A monotonic clock that the test sets."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+        time = staticmethod(time.time)
+
+    clock = Clock()
+    monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr("queuectl.crew.time", clock)
+    return clock
+
+
+@pytest.fixture
+def dealer(spool):
+    return Dealer(spool, trusts_times=True)
+
+
+def test_names_are_shared_fairly_and_given_once(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 6)
+    for hand in hands:
+        hand.wants = 64
+
+    dealer.deal(hands, 3600)
+
+    assert [len(hand.held) for hand in hands] == [2, 2, 2]
+    assert len(set().union(*(hand.held for hand in hands))) == 6
+
+
+def test_a_name_that_waits_behind_a_long_job_is_given_to_another(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 4)
+    busy, idle = hands[:2]
+    busy.wants = 4
+    dealer.deal([busy, idle], 3600)
+    assert len(busy.held) == 4
+
+    idle.wants = 2
+    dealer.deal([busy, idle], 3600)
+    assert idle.held == set()
+    assert dealer.wakes_at([busy, idle], 3600) == pytest.approx(clock.now + HELD)
+    clock.now += HELD + 0.01
+    dealer.deal([busy, idle], 3600)
+
+    assert len(idle.held) == 2
+
+
+def test_while_names_are_being_claimed_the_watch_stays_off(spool, dealer, hands, clock):
+    spool.enqueue("true")
+    busy, idle = hands[:2]
+    busy.wants = 1
+    dealer.deal([busy, idle], 3600)
+    idle.wants = 1
+    dealer.deal([busy, idle], 3600)
+    assert not dealer.is_idle([busy, idle])
+
+    busy.held = set()
+
+    assert dealer.is_idle([busy, idle])
+
+
+def test_a_look_that_fails_is_not_repeated_at_once(spool, path, dealer, hands, clock, monkeypatch):
+    hands[0].wants = 1
+
+    def fail(*_, **__):
+        raise PermissionError(13, "no", str(path))
+
+    monkeypatch.setattr(spool, "names", fail)
+    with pytest.raises(PermissionError):
+        dealer.deal(hands, 3600)
+
+    assert dealer.wakes_at(hands, 3600) > clock.now + 0.5
+
+
+def test_an_untouched_directory_is_not_scanned_again(spool, path, dealer, hands, clock, monkeypatch):
+    spool.enqueue({"command": "true", "delay": 3600})
+    for state in ("pending", "failed"):
+        os.utime(path / state, (1, 1))
+    hands[0].wants = 1
+    dealer.deal(hands, 1)
+    scans = []
+    monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or iter(()))
+    clock.now += 2
+    dealer.deal(hands, 1)
+    assert scans == []
+
+    os.utime(path / "pending", (2, 2))
+    clock.now += 2
+    dealer.deal(hands, 1)
+
+    assert scans == ["pending", "failed"]
+
+
+def test_the_next_due_time_wakes_the_dealer(spool, dealer, hands, clock):
+    spool.enqueue({"command": "true", "delay": 7})
+    hands[0].wants = 1
+    dealer.deal(hands, 3600)
+
+    assert dealer.wakes_at(hands, 3600) == pytest.approx(clock.now + 7, abs=5)
+
+
+def test_nobody_waits_nobody_looks(dealer, hands):
+    assert dealer.wakes_at(hands, 3600) is None
