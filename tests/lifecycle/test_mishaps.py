@@ -123,7 +123,7 @@ def test_a_cancel_that_was_asked_for_before_everything_died_still_counts(queuect
 def test_a_cancel_during_the_grace_of_a_timeout_counts(queuectl, path, tmp_path):
     queuectl("enqueue", "--id", "a", "--timeout", "0.3", "-c", f"trap 'touch {tmp_path}/term' TERM; while :; do sleep 0.02; done")
     with Workers(path, "--set", "shutdown_grace=1.5"):
-        until(lambda: (tmp_path / "term").exists())
+        until((tmp_path / "term").exists)
         queuectl("cancel", "a")
         until(lambda: ids_in(path, "dead") == ["a"])
     assert queuectl.json("show", "a")["runs"][-1]["outcome"] == "cancelled"

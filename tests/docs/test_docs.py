@@ -1,0 +1,182 @@
+"""What the documents say is so."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from queuectl.cli import cli
+from queuectl.errors import QueuectlError
+from queuectl.layout import BESIDE, STATES
+from tests.support import environment
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+
+
+def maker():
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_commands_is_their_help():
+    made = maker()
+
+    assert made.TARGET.read_text() == made.text(), "run: python docs/make_cli.py"
+
+
+COMMANDS = maker().commands(cli, "queuectl")
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[path for path, _ in COMMANDS])
+def test_the_help_of_every_command_has_two_examples_that_parse(path, command):
+    examples = re.findall(r"^ *((?:\S+ \| )?(?:[A-Z_]+=\S+ )?queuectl.*?)(?:  +.*| \|\| .*| && .*)?$", command.help, re.MULTILINE)
+    assert len(examples) >= 2
+
+    for example in examples:
+        words = shlex.split(example.partition("queuectl")[2])
+        parse(words)
+
+
+def parse(words):
+    """Have click parse words without running anything; QueuectlErrors would come later."""
+    command, ctx = cli, click.Context(cli)
+    while words and isinstance(command, click.Group):
+        rest = command.make_context("x", words, parent=None, resilient_parsing=True)
+        protected = [*rest._protected_args, *rest.args]
+        if not protected:
+            return
+        _, below, words = command.resolve_command(ctx, protected)
+        command = below
+    command.make_context("x", list(words))
+
+
+def consoles(text):
+    """(command, expected output) for each `$ ` line of the console blocks."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def likeness(text):
+    """`text` without what differs from one run to the next."""
+    text = re.sub(r"\d{8}T\d{6}(\.\d{6}Z)?", "TIME", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
+    text = re.sub(r"workers-[\w.-]+-TIME-\d+\.log", "LOG", text)
+    text = re.sub(r"ready \d+s", "ready 0s", text)
+    text = re.sub(r"^(stopped )?\d+", r"\1PID", text)
+    return re.sub(r"/\S*/\.queuectl", "~/.queuectl", text)
+
+
+def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
+    env = {
+        **environment(tmp_path / "home" / ".queuectl"),
+        "HOME": str(tmp_path / "home"),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+    (tmp_path / "home").mkdir()
+    (tmp_path / "my files").mkdir()
+    for command, expected in consoles(README):
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50, check=False)
+        printed = done.stdout + (done.stderr if "wait" in command else "")
+        assert done.returncode == 0, done.stderr
+        assert likeness(printed) == likeness(expected), command
+
+
+def test_the_job_that_the_readme_drops_runs(queuectl, path, tmp_path):
+    [line] = re.findall(r"^echo '\{.*$", README, re.MULTILINE)
+    queuectl("init")
+    subprocess.run(["sh", "-ec", line.replace("~/.queuectl", str(path)).replace("make nightly", "true")], check=True)
+
+    queuectl("worker", "start", "--drain")
+
+    assert queuectl.json("status")["jobs"]["completed"] == 1
+
+
+def test_the_python_of_the_readme_enqueues(path, queuectl):
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+    subprocess.run([sys.executable, "-c", code.replace("~/.queuectl", str(path))], check=True)
+
+    assert queuectl.json("list")[0]["priority"] == 9
+
+
+PRODUCERS = [("sh", "drop.sh"), (sys.executable, "drop.py"), ("node", "drop.mjs")]
+
+
+@pytest.mark.parametrize(("program", "script"), PRODUCERS, ids=[script for _, script in PRODUCERS])
+def test_the_producers_drop_jobs_that_run(queuectl, path, tmp_path, program, script):
+    if subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True, check=False).returncode:
+        pytest.skip(f"no {program} here")
+    queuectl("init")
+    commands = f"echo \"one\" >> '{tmp_path}/out'\nprintf 'two\\n' >> '{tmp_path}/out'\n"
+
+    subprocess.run([program, ROOT / "examples" / "spool" / script, path], input=commands, text=True, check=True)
+    queuectl("worker", "start", "--drain")
+
+    assert sorted((tmp_path / "out").read_text().split()) == ["one", "two"]
+    assert queuectl.json("status")["jobs"]["rejected"] == 0
+
+
+PROMISE = """At least once. A job is safe once `enqueue` has returned (or once your rename into `pending/` is on disk): no crash
+of a worker, of the machine or of a disk that is full loses it. A job whose worker died runs again."""
+
+
+def plain(text):
+    return " ".join(text.replace("> ", " ").split())
+
+
+@pytest.mark.parametrize("place", ["README.md", "queuectl/spool.py", "queuectl/cli/__init__.py", "docs/cli.md"])
+def test_the_promise_is_the_same_sentence_everywhere(place):
+    assert plain(PROMISE) in plain((ROOT / place).read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_directory_of_a_spool_is_in_the_format():
+    text = (ROOT / "docs" / "format.md").read_text()
+
+    assert [name for name in (*STATES, *BESIDE) if f"`{name}/" not in text] == []
+
+
+def test_every_kind_of_error_is_in_the_tree_of_errors():
+    from queuectl import errors
+
+    kinds = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, QueuectlError)]
+
+    assert [name for name in kinds if name not in errors.__doc__] == []
+
+
+def test_the_version_stands_in_one_place():
+    from queuectl import __version__
+
+    assert __version__ in (ROOT / "CHANGELOG.md").read_text()
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_demo_runs_from_a_checkout(tmp_path):
+    done = subprocess.run(
+        ["sh", ROOT / "examples" / "spool" / "demo.sh"],
+        env={**environment(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=55, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "600 outputs are equal; 301 jobs completed, 1 dead, none lost" in done.stdout
+    assert list(tmp_path.iterdir()) == []
