@@ -28,9 +28,11 @@ def maker():
 
 
 def test_the_page_of_commands_is_their_help():
-    made = maker()
+    # In a process of its own: click remembers in which context a command was first asked for its help.
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'docs')!r}); import make_cli; print(make_cli.text(), end='')"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert made.TARGET.read_text() == made.text(), "run: python docs/make_cli.py"
+    assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py"
 
 
 COMMANDS = maker().commands(cli, "queuectl")
