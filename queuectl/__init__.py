@@ -5,9 +5,10 @@ From Python: `from queuectl import Spool, Job`. Everything else is the command l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # what typing says as well, without loading it
 if TYPE_CHECKING:
+    from typing import Any
+
     from queuectl.job import Job as Job
     from queuectl.spool import Spool as Spool
 

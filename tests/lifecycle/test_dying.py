@@ -222,8 +222,7 @@ def child_pids(parent):
 def test_nothing_is_left_running_after_a_stop(queuectl, path):
     with Workers(path, "--count", "2") as workers:
         records = workers.up(2)
-        children = child_pids(workers.process.pid)
-        assert len(children) == 3
+        children = until(lambda: len(found := child_pids(workers.process.pid)) == 3 and found)
         queuectl("worker", "stop")
         workers.process.wait(10)
     assert not any(is_running(pid) for pid in children)

