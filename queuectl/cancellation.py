@@ -30,7 +30,9 @@ def request(spool: Spool, entry: Entry) -> bool:
     try:
         disk.write(path, b"", durable=False)
     except FileExistsError:
-        pass  # somebody has asked before; ask again
+        # Somebody has asked before: ask again. Or the disk said so of our own new file, and it is not there.
+        if not disk.is_there(path):
+            raise
     except FileNotFoundError:
         return False
     if not disk.is_there(spool.at(entry.file)):

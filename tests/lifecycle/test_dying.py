@@ -130,9 +130,10 @@ def test_worker_stop_now_does_the_same_from_outside(queuectl, path, tmp_path):
 
 def test_ctrl_c_on_a_terminal_stops_in_order_and_shows_no_traceback(queuectl, path, tmp_path):
     pidfile_job(queuectl, tmp_path)
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20, encoding="utf-8")
+    env = {name: value for name, value in environment(path).items() if name != "NO_COLOR"}
+    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=env, timeout=20, encoding="utf-8")
     try:
-        terminal.expect("started")
+        terminal.expect_exact("\x1b[36mstarted")  # in colour
         until(lambda: pids(tmp_path))
         terminal.sendintr()
         terminal.expect("stopping")

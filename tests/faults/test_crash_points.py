@@ -1,0 +1,433 @@
+"""Crash points: every kind of a job's life, ended before and after each call that changes the disk; and the same with lies.
+
+After each death the next supervisor's recovery runs, and then: every job that was acknowledged is in exactly one place, whole,
+with its bytes unchanged; nothing half-made is left; and it can be run to its end.
+"""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from queuectl import Spool, actions, admission, config, executor, liveness, lookup, recovery
+from queuectl import worker as room
+from queuectl.filename import decode
+from queuectl.layout import STATES
+from queuectl.log import Log
+from queuectl.wire import pair
+from queuectl.worker import Worker
+from tests.faults import seam
+from tests.support import names
+
+#: A life never has more calls than this; a test that comes here hangs in a loop.
+ENDLESS = 400
+
+
+class Life:
+    """A kind of life. `prepare` runs undisturbed, `live` in a child whose disk dies or lies.
+
+    `acknowledged` is what the child was promised before its end: ids that must be there. A tidy kind leaves nothing in tmp/
+    when it is refused.
+    """
+
+    is_tidy = False
+
+    def __init__(self, path, tmp_path):
+        self.spool = Spool(path)
+        self.path, self.acks = path, tmp_path / "acks"
+
+    def prepare(self):
+        self.spool.make()
+
+    def live(self):
+        raise NotImplementedError
+
+    def acknowledge(self, *ids):
+        """The caller has been told so: outside of the spool and of the seam."""
+        with self.acks.open("a") as file:
+            file.writelines(f"{id}\n" for id in ids)
+
+    @property
+    def acknowledged(self):
+        return self.acks.read_text().split() if self.acks.exists() else []
+
+    def put(self, id, **fields):
+        """A job that was there before."""
+        self.spool.enqueue({"command": ["true"], "id": id, **fields})
+        self.acknowledge(id)
+
+    def worker(self):
+        """This process as a worker."""
+        wake, _ = executor.wake_pipe()
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)
+        room.PATIENCE = 0.01  # seconds until it tries again
+        record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        here, self.there = pair()
+        return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), wake)
+
+    def claim(self, worker, id):
+        [entry] = self.spool.entries_of(id)
+        return self.spool.claim(entry.file, worker.name, time.time())
+
+    def check(self, *, survived):
+        """What this kind promises beside what all do."""
+
+
+class Making(Life):
+    is_tidy = True
+
+    def prepare(self):
+        pass
+
+    def live(self):
+        self.spool.make()
+
+
+class Enqueue(Life):
+    is_tidy = True
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue("true"))
+
+
+class EnqueueChosen(Life):
+    is_tidy = True
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue({"command": "true", "id": "chosen"}))
+
+    def check(self, *, survived):
+        # Whatever happened, the id can be used again if its job is not there.
+        if not list(self.spool.entries_of("chosen")):
+            self.spool.enqueue({"command": "true", "id": "chosen"})
+
+
+class EnqueueBulk(Life):
+    is_tidy = True
+
+    def live(self):
+        self.acknowledge(*self.spool.enqueue_all([{"command": f"echo {i}", **({"id": f"j{i}"} if i % 2 else {})} for i in range(4)]))
+
+
+class EnqueueVoid(Life):
+    """An enqueue of an id whose job was removed by hand."""
+
+    def prepare(self):
+        super().prepare()
+        self.spool.enqueue({"command": "true", "id": "void"})
+        [entry] = self.spool.entries_of("void")
+        os.unlink(self.path / entry.file)
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue({"command": "true", "id": "void"}))
+
+
+class Admit(Life):
+    fields = {"id": "dropped", "command": ["true"]}
+
+    def prepare(self):
+        super().prepare()
+        (self.path / "pending" / "x.json").write_text(json.dumps(self.fields))
+
+    def live(self):
+        worker = self.worker()
+        admission.admit(self.spool, "x.json", worker.name, last=False)
+
+    def check(self, *, survived):
+        self.finish_admission()
+        assert len([*self.spool.entries("pending")]) == 1
+        assert names(self.path, "rejected") == []
+
+    def finish_admission(self):
+        """What the next worker does with what is a drop again."""
+        worker = self.worker()
+        for drop in self.spool.drops():
+            assert isinstance(admission.admit(self.spool, drop, worker.name, last=True), admission.Admitted)
+        liveness.dismiss(self.spool, worker.name)
+        os.close(self.lock)
+
+
+class AdmitWithoutId(Admit):
+    fields = {"command": ["true"]}
+
+
+class Reject(Life):
+    def prepare(self):
+        super().prepare()
+        (self.path / "pending" / "x.json").write_text("garbage")
+
+    def live(self):
+        admission.admit(self.spool, "x.json", self.worker().name, last=True)
+
+    def check(self, *, survived):
+        kept = [name for name in names(self.path, "rejected") if not name.endswith(".reason")]
+        places = [*(self.path / "rejected" / name for name in kept), *(self.path / "pending" / name for name in self.spool.drops())]
+        assert [place.read_text() for place in places] == ["garbage"]
+        assert all((self.path / "rejected" / f"{name}.reason").exists() for name in kept)
+
+
+class Complete(Life):
+    fields = {}
+    ends = {"completed", "failed"}
+
+    def prepare(self):
+        super().prepare()
+        self.put("a", **self.fields)
+
+    def live(self):
+        worker = self.worker()
+        claim = self.claim(worker, "a")
+        if claim:
+            worker.take(claim)
+
+    def check(self, *, survived):
+        [entry] = self.spool.entries_of("a")
+        runs = lookup.runs(self.spool, entry)
+        assert entry.state in self.ends | ({"pending"} if not runs else set())
+        if runs:
+            assert runs[-1]["to"] == entry.file
+        # An attempt is counted before it starts: never fewer attempts than runs.
+        assert entry.name.attempts >= len({run["claim"] for run in runs if run["claim"]})
+
+
+class Retry(Complete):
+    fields = {"command": ["false"]}
+    ends = {"failed"}
+
+
+class Bury(Complete):
+    fields = {"command": ["false"], "max_retries": 1}
+    ends = {"dead"}
+
+
+class Speak(Complete):
+    fields = {"command": "echo out; echo err >&2"}
+
+
+class Release(Complete):
+    def live(self):
+        worker = self.worker()
+        claim = self.claim(worker, "a")
+        if claim:
+            self.spool.release(claim)
+
+    def check(self, *, survived):
+        [entry] = self.spool.entries_of("a")
+        assert entry.state == "pending" or (entry.state, entry.name.attempts) == ("failed", 1)
+
+
+class Rescue(Life):
+    """Rescuing what another worker left: one run with a record, one without, one drop, one request to cancel."""
+
+    def prepare(self):
+        super().prepare()
+        for id in ("recorded", "lost", "wanted"):
+            self.put(id)
+        seam.live(self.leave, lambda _: None, self.path.parent / "note")
+        (self.path / "processing" / "dead-1-abc" / "x.json").write_text('{"command": "true", "id": "dropped"}')
+
+    def leave(self):
+        """What a worker named dead-1-abc leaves when it dies."""
+        (self.path / "processing" / "dead-1-abc").mkdir()
+        record, _ = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        for end in (".json", ".lock"):
+            os.rename(self.path / "workers" / (record.worker + end), self.path / "workers" / ("dead-1-abc" + end))
+        os.rmdir(self.path / "processing" / record.worker)
+        claims = {}
+        for id in ("recorded", "lost", "wanted"):
+            [entry] = self.spool.entries_of(id)
+            claims[id] = self.spool.claim(entry.file, "dead-1-abc", time.time())
+        target = self.spool.target(claims["recorded"], "completed", time.time())
+        recovery.results.append(self.spool.at("results"), "recorded", recovery.blank(claims["recorded"], target) | {"outcome": "completed"})
+        (self.path / (claims["wanted"].file + ".cancel")).touch()
+
+    def live(self):
+        recovery.rescue(self.spool, liveness.Observer(self.spool))
+
+    def check(self, *, survived):
+        states = {entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)}
+        assert states == {"recorded": "completed", "lost": "failed", "wanted": "dead"}
+        assert len(self.spool.drops()) == 1
+        assert len(lookup.runs(self.spool, lookup.find(self.spool, "lost"))) >= 1
+
+
+class Revive(Life):
+    def prepare(self):
+        super().prepare()
+        self.put("a")
+        [entry] = self.spool.entries_of("a")
+        self.spool.move(entry, "dead", entry.name)
+
+    def live(self):
+        actions.revive(self.spool, lookup.find(self.spool, "a"))
+
+    def check(self, *, survived):
+        assert self.spool.state_of("a") in ({"pending"} if survived else {"pending", "dead"})
+
+
+class CancelWaiting(Life):
+    def prepare(self):
+        super().prepare()
+        self.put("a")
+
+    def live(self):
+        actions.cancel(self.spool, "a")
+
+    def check(self, *, survived):
+        assert self.spool.state_of("a") in ({"dead"} if survived else {"pending", "dead"})
+
+
+class CancelRunning(Complete):
+    def live(self):
+        worker = self.worker()
+        self.claim(worker, "a")
+        actions.cancel(self.spool, "a")
+
+    def check(self, *, survived):
+        # Recovery finds a dead worker with a request, or with none.
+        assert self.spool.state_of("a") in ({"dead"} if survived else {"dead", "failed", "pending"})
+
+
+class Remove(Life):
+    def prepare(self):
+        super().prepare()
+        self.spool.enqueue({"command": "true", "id": "a"})
+        (self.path / "results" / "a.jsonl").write_text('{"claim": "x", "attempt": 1}\n')
+        (self.path / "logs" / "a.1.out").write_text("x")
+
+    def live(self):
+        actions.remove(self.spool, lookup.find(self.spool, "a"))
+
+    def check(self, *, survived):
+        if self.spool.state_of("a") is None:
+            self.spool.enqueue({"command": "true", "id": "a"})
+
+
+class Prune(Life):
+    def prepare(self):
+        super().prepare()
+        self.put("kept")
+        for id in ("a", "b"):
+            self.spool.enqueue({"command": "true", "id": id})
+            [entry] = self.spool.entries_of(id)
+            self.spool.move(entry, "completed", entry.name._replace(time=1.0))
+
+    def live(self):
+        actions.prune(self.spool, config.Settings(), time.time())
+
+    def check(self, *, survived):
+        left = [entry.name.id for entry in self.spool.entries("completed")]
+        assert left == [] if survived else set(left) <= {"a", "b"}
+
+
+class ConfigSet(Life):
+    is_tidy = True
+
+    def prepare(self):
+        super().prepare()
+        config.change(self.spool.at("config.json"), self.spool.temporary(), {"timeout": 5.0})
+
+    def live(self):
+        config.change(self.spool.at("config.json"), self.spool.temporary(), {"max_retries": 7})
+
+    def check(self, *, survived):
+        settings = config.settle(self.spool.at("config.json"), {})
+        assert settings.timeout == 5
+        assert settings.max_retries in ({7} if survived else {3, 7})
+
+
+KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]
+
+
+def recover(life):
+    """What the next start of a supervisor does, twice: a recovery must bear to be repeated."""
+    for _ in range(2):
+        if (life.path / "spool.json").exists():
+            life.spool.restore()
+            life.spool.sweep()
+            recovery.rescue(life.spool, liveness.Observer(life.spool))
+
+
+def audit(life):
+    """What holds for every kind after every recovery."""
+    if not (life.path / "spool.json").exists():
+        assert life.acknowledged == []
+        life.spool.make()
+        return
+    found = [entry for state in STATES for entry in life.spool.entries(state)]
+    ids = [entry.name.id for entry in found]
+    assert len(ids) == len(set(ids)), f"in two places: {sorted(ids)}"
+    assert set(life.acknowledged) <= set(ids), f"lost: {set(life.acknowledged) - set(ids)}"
+    for entry in found:
+        assert lookup.read(life.spool, entry.file), f"not whole: {entry.file}"
+    for name in os.listdir(life.path / "processing"):
+        assert os.listdir(life.path / "processing" / name) == [], f"left with a dead worker: {name}"
+    assert os.listdir(life.path / "tmp") == []
+    for id in os.listdir(life.path / "ids"):
+        file = life.path / "ids" / id
+        assert id == ".lock" or file.stat().st_nlink <= 2
+    assert all(decode(name) for state in ("failed", "completed", "dead") for name in names(life.path, state))
+
+
+def run_all(life):
+    """Every job that is left can be claimed and completed, once."""
+    recorded = life.worker()
+    for state in ("pending", "failed"):
+        for entry in list(life.spool.entries(state)):
+            claim = life.spool.claim(entry.file, recorded.name, time.time())
+            assert claim
+            assert life.spool.file(claim, life.spool.target(claim, "completed", time.time()))
+    assert liveness.dismiss(life.spool, recorded.name)
+    os.close(life.lock)
+
+
+def each_point(kind, path_of, act, *, tidy=False):
+    """Live a kind again and again with `act` at call 1, 2, ... until it has fewer calls than that."""
+    for k in range(1, ENDLESS):
+        tmp_path = path_of(k)
+        life = kind(tmp_path / "spool", tmp_path)
+        life.prepare()
+        code, count = seam.live(life.live, lambda n, k=k: act if n == k else None, tmp_path / "note")
+        try:
+            left = sorted(os.listdir(life.path / "tmp")) if (life.path / "tmp").exists() else []
+            recover(life)
+            audit(life)
+            life.check(survived=code == 0)
+            run_all(life)
+            assert not (tidy and code == 1 and kind.is_tidy and left), f"rubbish left: {left}"
+        except AssertionError as error:
+            raise AssertionError(f"{kind.__name__}, call {k}, exit {code}: {error}") from error
+        if code != seam.KILLED and count < k:
+            return k - 1
+    raise AssertionError("no end")
+
+
+@pytest.fixture
+def path_of(tmp_path):
+    def path_of(k):
+        path = tmp_path / str(k)
+        path.mkdir()
+        return path
+
+    return path_of
+
+
+@pytest.mark.parametrize("act", [seam.die_before, seam.die_after])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_death_at_any_point_loses_and_doubles_nothing(kind, act, path_of):
+    assert each_point(kind, path_of, act) > 1
+
+
+@pytest.mark.parametrize("code", seam.LIES, ids=os.strerror)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_call_that_worked_and_said_it_did_not_loses_and_doubles_nothing(kind, code, path_of):
+    each_point(kind, path_of, seam.lie(code))
+
+
+@pytest.mark.parametrize("code", seam.FAILURES, ids=os.strerror)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_call_that_failed_loses_and_doubles_nothing(kind, code, path_of):
+    each_point(kind, path_of, seam.fail(code), tidy=True)
