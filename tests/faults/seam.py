@@ -39,6 +39,8 @@ class Seam:
             self.count += 1
             self.calls.append(name)
             act = self.at(self.count)
+            if act in (die_within, write_less) and name == "write":
+                args = (args[0], args[1][: len(args[1]) // 2])
             return act(lambda: real(*args, **options)) if act else real(*args, **options)
 
         return call
@@ -51,6 +53,16 @@ def die_before(_: Callable[[], Any]) -> Any:
 def die_after(real: Callable[[], Any]) -> Any:
     real()
     os._exit(KILLED)
+
+
+def die_within(real: Callable[[], Any]) -> Any:
+    """Half of what was to be written is, as a full disk or a power cut leaves it."""
+    die_after(real)
+
+
+def write_less(real: Callable[[], Any]) -> Any:
+    """Half of what was to be written is, and the call says so."""
+    return real()
 
 
 def fail(code: int) -> Callable[[Callable[[], Any]], Any]:
@@ -71,6 +83,9 @@ def lie(code: int) -> Callable[[Callable[[], Any]], Any]:
 
     return act
 
+
+#: What can be asked for by itself.
+ACTS = (die_before, die_within, die_after, write_less)
 
 #: Errors of a call that did nothing.
 FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT]
