@@ -5,6 +5,7 @@ After every step every accepted job is in exactly one place, its bytes are uncha
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ class Spools(RuleBasedStateMachine):
 
     @initialize()
     def make(self):
+        # A request to cancel signals the worker that runs the job: here that is this very process.
+        self.before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         self.directory = Path(tempfile.mkdtemp())
         self.spool = Spool(self.directory / "spool").make()
         self.path = Path(self.spool.path)
@@ -39,6 +42,7 @@ class Spools(RuleBasedStateMachine):
         for lock in self.locks.values():
             os.close(lock)
         shutil.rmtree(self.directory)
+        signal.signal(signal.SIGUSR1, self.before)
 
     def entry(self, id):
         [entry] = self.spool.entries_of(id)

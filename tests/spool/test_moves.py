@@ -15,6 +15,7 @@ ME = "me-1-abc"
 
 @pytest.fixture
 def claim(spool, path):
+    """Claim a job for a worker that has no record: nobody is signalled for it."""
     (path / "processing" / ME).mkdir()
 
     def claim(id="a", now=None):
