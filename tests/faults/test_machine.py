@@ -12,10 +12,10 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from queuectl import Spool, actions, admission, liveness, lookup, recovery, results
-from queuectl.errors import IdTaken, NoSuchJob, WrongState
+from queuectl.errors import IdTaken, WrongState
 from queuectl.filename import decode
 from queuectl.layout import STATES
 
@@ -26,8 +26,6 @@ OUTCOMES = st.sampled_from(["completed", "failed", "timeout"])
 class Spools(RuleBasedStateMachine):
     """`jobs` is the model: id -> bytes. `runs` counts the runs since the attempts of a job began at 0."""
 
-    claims = Bundle("claims")
-
     @initialize()
     def make(self):
         # A request to cancel signals the worker that runs the job: here that is this very process.
@@ -35,8 +33,11 @@ class Spools(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.spool = Spool(self.directory / "spool").make()
         self.path = Path(self.spool.path)
-        self.jobs, self.runs, self.locks = {}, {}, {}
+        self.jobs, self.runs, self.locks, self.claims = {}, {}, {}, []
         self.drops = 0
+        self.start_worker()
+        for _ in range(2):
+            self.accept(self.spool.enqueue({"command": "true", "max_retries": 2}))
 
     def teardown(self):
         for lock in self.locks.values():
@@ -47,6 +48,10 @@ class Spools(RuleBasedStateMachine):
     def entry(self, id):
         [entry] = self.spool.entries_of(id)
         return entry
+
+    def in_order(self, *states):
+        """The jobs in these states, in the same order at every replay: that of a listing, and of times, is not."""
+        return sorted((entry for state in states for entry in self.spool.entries(state)), key=lambda entry: entry.name.id)
 
     def accept(self, id):
         assert id not in self.jobs
@@ -71,41 +76,46 @@ class Spools(RuleBasedStateMachine):
         text = '{"command": "true"' + (f', "id": "{id}"' if id else "") + ("}" if whole else "")
         (self.path / "pending" / f"drop{self.drops}.json").write_text(text)
 
+    @precondition(lambda self: self.locks and self.spool.drops())
     @rule(last=st.booleans(), data=st.data())
     def admit(self, last, data):
         drops = self.spool.drops()
-        if not drops or not self.locks:
-            return
-        worker = data.draw(st.sampled_from(sorted(self.locks)))
+        worker = data.draw(st.sampled_from(list(self.locks)))
         answer = admission.admit(self.spool, data.draw(st.sampled_from(drops)), worker, last=last)
         if isinstance(answer, admission.Admitted):
             self.accept(answer.name.id)
 
     # -- workers
 
+    @precondition(lambda self: len(self.locks) < 3)
     @rule()
     def start_worker(self):
-        if len(self.locks) < 3:
-            record, lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
-            # One process plays all of them: the number makes their names differ.
-            self.locks[record.worker] = lock
+        record, lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        # One process plays all of them: the nonce makes their names differ.
+        self.locks[record.worker] = lock
 
-    @rule(target=claims, data=st.data())
+    @precondition(lambda self: self.locks)
+    @rule(data=st.data())
     def claim(self, data):
-        waiting = [entry for state in ("pending", "failed") for entry in self.spool.entries(state)]
-        if not waiting or not self.locks:
-            return multiple()
+        waiting = self.in_order("pending", "failed")
+        if not waiting:
+            return
         entry = data.draw(st.sampled_from(waiting))
-        worker = data.draw(st.sampled_from(sorted(self.locks)))
+        worker = data.draw(st.sampled_from(list(self.locks)))
         claim = self.spool.claim(entry.file, worker, time.time())
         assert claim
         assert self.spool.claim(entry.file, worker, time.time()) is None
         self.runs[entry.name.id] += 1
-        return claim
+        self.claims.append(claim)
 
-    @rule(claim=consumes(claims), outcome=OUTCOMES, recorded=st.booleans())
-    def end(self, claim, outcome, recorded):
+    def some_claim(self, data):
+        return self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
+
+    @precondition(lambda self: self.claims)
+    @rule(outcome=OUTCOMES, recorded=st.booleans(), data=st.data())
+    def end(self, outcome, recorded, data):
         """A worker, or its zombie, comes to the end of a run: it records it and files the job if it is still its own."""
+        claim = self.some_claim(data)
         there = (self.path / claim.file).exists()
         verdict = recovery.judge(self.spool, claim, outcome, time.time()) if there else ("completed", time.time())
         target = self.spool.target(claim, *verdict)
@@ -113,17 +123,20 @@ class Spools(RuleBasedStateMachine):
         if recorded:
             assert self.spool.file(claim, target) == there
 
-    @rule(claim=consumes(claims))
-    def release(self, claim):
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def release(self, data):
+        claim = self.some_claim(data)
         if self.spool.release(claim):
             self.runs[claim.name.id] -= 1
 
+    @precondition(lambda self: self.locks)
     @rule(data=st.data())
     def crash(self, data):
         """The kernel lets go of the lock of a dead worker; its claims stay with the zombie in `claims`."""
-        if self.locks:
-            os.close(self.locks.pop(data.draw(st.sampled_from(sorted(self.locks)))))
+        os.close(self.locks.pop(data.draw(st.sampled_from(list(self.locks)))))
 
+    @precondition(lambda self: set(self.spool.workers()) - set(self.locks))
     @rule()
     def rescue(self):
         recovery.rescue(self.spool, liveness.Observer(self.spool))
@@ -132,26 +145,26 @@ class Spools(RuleBasedStateMachine):
 
     # -- people
 
-    @rule(id=IDS)
-    def cancel(self, id):
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel(self, data):
         try:
-            actions.cancel(self.spool, id)
-        except (NoSuchJob, WrongState):
-            pass
+            actions.cancel(self.spool, data.draw(st.sampled_from(sorted(self.jobs))))
+        except WrongState:
+            pass  # it is over already
 
-    @rule(id=IDS)
-    def revive(self, id):
-        try:
-            actions.revive(self.spool, lookup.find(self.spool, id))
-        except (NoSuchJob, WrongState):
-            return
-        self.runs[id] = 0
+    @precondition(lambda self: list(self.spool.entries("dead")))
+    @rule(data=st.data())
+    def revive(self, data):
+        entry = data.draw(st.sampled_from(self.in_order("dead")))
+        assert actions.revive(self.spool, entry)
+        self.runs[entry.name.id] = 0
 
-    @rule(id=IDS)
-    def move_back_by_hand(self, id):
-        for entry in self.spool.entries_of(id):
-            if entry.state == "dead":
-                os.rename(self.path / entry.file, self.path / "pending" / os.path.basename(entry.file))
+    @precondition(lambda self: list(self.spool.entries("dead")))
+    @rule(data=st.data())
+    def move_back_by_hand(self, data):
+        entry = data.draw(st.sampled_from(self.in_order("dead")))
+        os.rename(self.path / entry.file, self.path / "pending" / os.path.basename(entry.file))
 
     @rule(id=IDS)
     def remove(self, id):
