@@ -28,12 +28,14 @@ HELD = 0.25
 
 @dataclass
 class Hand:
-    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given last."""
+    """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given
+    last; `beaten`: when a heartbeat for it was last written."""
 
     pid: int
     line: wire.Line
     started: float
     name: str = ""
+    beaten: float = field(default_factory=time.monotonic)
     wants: int = 0
     held: set[str] = field(default_factory=set)
     held_since: float = 0.0

@@ -6,6 +6,7 @@ of the lock at its death, however it died. The record's mtime is the heartbeat.
 
 Promises
     On the kernel that runs it, a worker is alive exactly while its lock is held.
+    If it hangs, its heart stops all the same: then its host may end it (recovery).
     Elsewhere it is alive until its heartbeat has stood still for worker_lost_after, and
     for three heartbeats, by the asker's own clock; clocks of two hosts are never compared.
 Leaves to others
@@ -137,12 +138,19 @@ def _read(spool: Spool, name: str, end: str) -> Record | None:
         return None
 
 
+def lease(spool: Spool) -> float:
+    """Seconds without a heartbeat after which a worker that cannot be asked counts as lost."""
+    settings = spool.settings()
+    return max(settings.worker_lost_after, 3 * settings.heartbeat_interval)
+
+
 class Observer:
     """Judges who is alive. Keep one for as long as you judge: it remembers when it last saw each heart beat."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._seen: dict[str, tuple[float | None, float]] = {}
+        self._looked: dict[str, float] = {}
         kind = host.filesystem(spool.path)
         self.is_shared = kind.startswith(_NETWORK)
 
@@ -155,14 +163,21 @@ class Observer:
                     return held
             elif record.boot and not self.is_shared:
                 return False
-        settings = self._spool.settings()
-        return self.silence(worker) <= max(settings.worker_lost_after, 3 * settings.heartbeat_interval)
+        return not self.is_silent(worker)
+
+    def is_silent(self, worker: str) -> bool:
+        """Whether the worker's heart has not beaten for so long that it must be dead, or hangs."""
+        return self.silence(worker) > lease(self._spool)
 
     def silence(self, worker: str) -> float:
-        """Seconds for which this observer has seen the worker's heartbeat stand still; 0 at first sight."""
+        """Seconds for which this observer has seen the worker's heartbeat stand still; 0 at first sight.
+
+        If we did not look for a while, perhaps we were stopped ourselves, and the worker with us: then it starts again.
+        """
         beat, now = disk.modified(self._spool.at("workers", worker + ".json")), time.monotonic()
-        seen = self._seen.get(worker)
-        if seen is None or seen[0] != beat:
+        seen, looked = self._seen.get(worker), self._looked.get(worker, now)
+        self._looked[worker] = now
+        if seen is None or seen[0] != beat or now - looked > lease(self._spool) / 2:
             self._seen[worker] = seen = (beat, now)
         return now - seen[1]
 

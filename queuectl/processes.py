@@ -82,6 +82,11 @@ def end_all(worker: str, grace: float) -> bool:
     return not left
 
 
+def kill(pid: int) -> None:
+    """SIGKILL one process, if it is still there."""
+    _signal([pid], signal.SIGKILL)
+
+
 def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         try:

@@ -66,11 +66,32 @@ def rescue(
 
 def _rescue_if_dead(spool: Spool, observer: liveness.Observer, worker: str) -> list[Rescued]:
     record = liveness.read(spool, worker)
-    return [] if observer.is_alive(worker, record) else rescue_worker(spool, worker, record)
+    if observer.is_alive(worker, record):
+        if record is None or not record.is_here or not observer.is_silent(worker):
+            return []
+        end_hung(spool, record)
+    return rescue_worker(spool, worker, record)
+
+
+def end_hung(spool: Spool, record: liveness.Record) -> None:
+    """End a worker of this host that lives but whose heart has stopped, and the supervisor that should beat for it.
+
+    Both are stopped (SIGSTOP) or stuck. Nobody may go on one day with a job that runs elsewhere by then.
+    """
+    for boss in liveness.supervisors(spool):
+        if boss.worker == record.supervisor:
+            processes.kill(boss.pid)
+    if disk.is_held(spool.at("workers", record.worker + ".lock")):
+        processes.kill(record.pid)
+    deadline = time.monotonic() + processes.KILL_PATIENCE
+    while disk.is_held(spool.at("workers", record.worker + ".lock")) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> list[Rescued]:
     """Move on what one dead worker held."""
+    if record is not None and disk.is_held(spool.at("workers", worker + ".lock")):
+        return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
     if held and record is not None and record.is_here and not processes.end_all(worker, ORPHAN_GRACE):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later

@@ -31,6 +31,7 @@ from queuectl.dealer import Dealer
 from queuectl.errors import QueuectlError
 from queuectl.flusher import Flusher
 from queuectl.log import Log
+from queuectl.pulse import Pulse
 from queuectl.spool import Spool
 
 #: Seconds until another try when a worker died young.
@@ -58,6 +59,7 @@ class Supervisor:
         self.dealer = Dealer(spool, trusts_times=not self.observer.is_shared)
         self.watch: watcher.Watch | None = None
         self.flusher = Flusher(spool.path)
+        self.pulse = Pulse(spool, self._warn)
         self.stopping = 0
         self.beaten = self.respawn = self.rewatch = self.rearm = 0.0
         self.quiet = False
@@ -202,10 +204,9 @@ class Supervisor:
 
     def _beat(self) -> None:
         self.settings = self.spool.settings()
-        for hand in self.crew.hands.values():
-            if hand.name:
-                with self._complaining():
-                    liveness.beat(self.spool, hand.name)
+        if not self.pulse.beat(self.crew.known()) and self.stopping < 2:
+            self._warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
+            self.stopping, self.quiet = 2, False
 
     def _rescue(self) -> None:
         with self._complaining():

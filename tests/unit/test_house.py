@@ -27,7 +27,7 @@ FLOORS = [
     ["cancellation", "lookup"],
     ["recovery"],
     ["worker", "actions"],
-    ["dealer"],
+    ["dealer", "pulse"],
     ["supervisor"],
     ["cli"],
 ]

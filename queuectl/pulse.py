@@ -1,0 +1,49 @@
+"""The pulse: the heartbeats that a supervisor writes for its workers.
+
+Promises
+    A worker whose record somebody has removed is told to stop: its job is another's by now.
+    When no heartbeat can be written for most of the lease, beat says so: at its end others
+    take the workers for dead, and by then nothing of them may run.
+Leaves to others
+    judging heartbeats (liveness), stopping (supervisor).
+Raises
+    nothing: what the disk refuses is told to `warn`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from queuectl import liveness
+from queuectl.crew import Hand
+from queuectl.spool import Spool
+
+#: The part of the lease after which a supervisor that cannot beat gives up.
+HEARTLESS = 0.6
+
+
+class Pulse:
+    """Beats for workers of the spool."""
+
+    def __init__(self, spool: Spool, warn: Callable[[str], None]) -> None:
+        self._spool, self._warn = spool, warn
+
+    def beat(self, hands: list[Hand]) -> bool:
+        """Say that all of them are alive. False: that did not work for so long that they must stop."""
+        for hand in hands:
+            try:
+                self._beat(hand)
+            except OSError as error:
+                self._warn(f"cannot write a heartbeat: {error}")
+        oldest = min((hand.beaten for hand in hands), default=time.monotonic())
+        return time.monotonic() - oldest <= HEARTLESS * liveness.lease(self._spool)
+
+    def _beat(self, hand: Hand) -> None:
+        if liveness.beat(self._spool, hand.name):
+            hand.beaten = time.monotonic()
+            return
+        self._warn(f"the record of worker {hand.name} was removed; ending it")
+        os.kill(hand.pid, signal.SIGQUIT)
