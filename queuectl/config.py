@@ -224,15 +224,15 @@ def change(path: str, temporary: str, values: Mapping[str, Any], remove: tuple[s
 
 
 @contextmanager
-def locked(path: str) -> Iterator[None]:
-    """A context in which no other process holds the lock file at `path`."""
+def locked(path: str, patience: float = PATIENCE) -> Iterator[None]:
+    """A context in which no other process holds the lock file at `path`; waits `patience` seconds for it."""
     import filelock  # 40 ms that only a change needs
 
-    lock = filelock.FileLock(path, timeout=PATIENCE, mode=disk.FILE_MODE, fallback_to_soft=False)
+    lock = filelock.FileLock(path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False)
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise Locked(path, PATIENCE) from None
+        raise Locked(path, patience) from None
     try:
         yield
     finally:

@@ -308,6 +308,27 @@ def modified(path: str) -> float | None:
         os.close(fd)
 
 
+def mode(path: str) -> int | None:
+    """The permission bits of `path`; None if it is not there."""
+    try:
+        return os.stat(path).st_mode & 0o7777
+    except FileNotFoundError:
+        return None
+
+
+def close_to_others(path: str) -> None:
+    """Leave `path` to its owner alone."""
+    os.chmod(path, os.stat(path).st_mode & 0o700)
+
+
+def size(path: str) -> int:
+    """Bytes of a file, or of a directory's list of names; 0 if it is not there."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def version(path: str) -> tuple[int, int, int] | None:
     """What changes whenever the file at `path` is replaced or written; None if it is not there."""
     try:

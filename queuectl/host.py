@@ -60,6 +60,18 @@ def _space() -> str:
         return "0"
 
 
+def has_watches() -> bool:
+    """Whether this user may have another inotify instance; True where there is no inotify."""
+    if sys.platform != "linux":
+        return True
+    import ctypes
+
+    fd = ctypes.CDLL(None).inotify_init1(os.O_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    return bool(fd >= 0)
+
+
 def nonce() -> str:
     """Six characters that make a name unique to its incarnation."""
     return os.urandom(3).hex()

@@ -138,8 +138,8 @@ class Layout:
         """A new path in tmp/ that says whose it is."""
         return self.at("tmp", f"{os.getpid()}~{host.place()}~{next(_serial)}{host.nonce()}")
 
-    def sweep(self) -> int:
-        """Remove what the dead left in tmp/, and say how many files that were.
+    def sweep(self, *, look_only: bool = False) -> int:
+        """Remove what the dead left in tmp/, and say how many files that are; with `look_only` just say it.
 
         On this host a file goes when its process is gone, elsewhere after an hour.
         """
@@ -152,7 +152,7 @@ class Layout:
             else:
                 modified = disk.modified(path)
                 left = modified is not None and time.time() - modified > TMP_AGE
-            swept += left and disk.unlink(path)
+            swept += left and (look_only or disk.unlink(path))
         return swept
 
     # -- looking at names

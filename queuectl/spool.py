@@ -149,6 +149,12 @@ class Spool(Layout):
             disk.unlink(self.at("ids", id))
             return ids.hold(directory, id, file)
 
+    def void(self, id: str) -> None:
+        """Remove the link of an id whose job is gone."""
+        with config.locked(self.at("ids", ".lock")):
+            if ids.is_void(self.at("ids"), id) and not any(True for _ in self.entries_of(id)):
+                disk.unlink(self.at("ids", id))
+
     def is_taken(self, id: str) -> bool:
         """Whether an enqueue of this id would be refused now. As cheap as one look, unless the id has our own shape."""
         if ids.is_ours(id):

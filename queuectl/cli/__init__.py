@@ -40,6 +40,7 @@ COMMANDS = {
     "dlq": "dlq",
     "config": "settings",
     "init": "act",
+    "doctor": "doctor",
 }
 
 #: What to do about an error of the disk that has no better words.

@@ -1,0 +1,38 @@
+"""queuectl doctor."""
+
+from __future__ import annotations
+
+import click
+
+from queuectl import doctor
+from queuectl.cli import show
+from queuectl.spool import Spool
+
+
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what can be mended.")
+@show.json_option
+@click.pass_obj
+def doctor_(spool: Spool, /, fix: bool, as_json: bool) -> None:
+    """Say what is wrong with the spool, and mend it with --fix. Workers may go on meanwhile.
+
+    Exit code 0: healthy, or mended; 1: something is wrong.
+
+    \b
+    queuectl doctor
+    queuectl doctor --fix --json
+    """
+    found = doctor.examine(spool, fix=fix)
+    left = [finding for finding in found if not finding.fixed]
+    if as_json:
+        show.document({"healthy": not left, "findings": [finding._asdict() for finding in found]})
+    elif not found:
+        click.echo("healthy")
+    else:
+        rows = [
+            ("mended" if finding.fixed else "wrong", finding.check, finding.what, "" if finding.fixed else finding.cure)
+            for finding in found
+        ]
+        show.table(["", "CHECK", "WHAT", "CURE"], rows, lambda row: "completed" if row[0] == "mended" else "dead")
+    if left:
+        raise click.exceptions.Exit(1)

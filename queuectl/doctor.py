@@ -1,0 +1,236 @@
+"""The doctor: what is wrong with a spool, and mending it.
+
+Each check is a function that yields findings; those that can be mended carry the act
+that does it. A check looks twice before it believes in something that workers could
+have moved between two looks, so it may run beside them.
+
+Promises
+    Without `fix` nothing is changed, but for files of the doctor's own in tmp/ that it removes.
+    Mending loses no job: what stands in the way of another is set aside in rejected/.
+Leaves to others
+    printing (cli).
+Raises
+    SpoolError if there is no spool to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from queuectl import config, disk, host, ids, liveness, lookup, recovery, results
+from queuectl.errors import Locked, QueuectlError
+from queuectl.layout import BESIDE, STATES, Entry
+from queuectl.spool import Spool
+
+#: Seconds between the clock of this host and that of the file system above which people should know.
+SKEW = 2.0
+
+#: Bytes of a directory of few names above which listing it is slow: it once held very many.
+HUGE = 4 * 1024 * 1024
+
+#: Names below which a large directory counts as once huge.
+FEW = 10_000
+
+
+class Finding(NamedTuple):
+    """Something that is wrong. `mend` puts it right; None: a person must."""
+
+    check: str
+    what: str
+    cure: str
+    mend: Callable[[], Any] | None = None
+
+
+class Report(NamedTuple):
+    """A finding after the doctor's visit."""
+
+    check: str
+    what: str
+    cure: str
+    fixed: bool
+
+
+def examine(spool: Spool, *, fix: bool) -> list[Report]:
+    """Everything that is wrong with the spool; with `fix` it is mended where that can be done."""
+    spool.open()
+    found = []
+    for check in CHECKS:
+        try:
+            findings = list(check(spool))
+        except (OSError, QueuectlError) as error:
+            findings = [Finding(check.__name__, f"cannot be checked: {error}", "mend what it names and look again")]
+        found += [_treat(finding, fix=fix) for finding in findings]
+    return found
+
+
+def _treat(finding: Finding, *, fix: bool) -> Report:
+    cure = finding.cure
+    fixed = False
+    if fix and finding.mend:
+        try:
+            finding.mend()
+            fixed = True
+        except (OSError, QueuectlError) as error:
+            cure = f"it could not be mended ({error})"
+    return Report(finding.check, finding.what, cure, fixed)
+
+
+def directories(spool: Spool) -> Iterator[Finding]:
+    """Directories that are not there."""
+    for name in (*STATES, *BESIDE):
+        if not disk.is_there(spool.at(name)):
+            yield Finding("directories", f"{spool.at(name)} is missing", "--fix makes it", spool.restore)
+
+
+def modes(spool: Spool) -> Iterator[Finding]:
+    """Directories that others may look into, or worse, write to."""
+    for path in [spool.path, *(spool.at(name) for name in (*STATES, *BESIDE))]:
+        mode = disk.mode(path)
+        if mode is not None and mode & 0o077:
+            what = f"{path} is open to others (mode {mode & 0o7777:o}): who can write there runs commands as you"
+            yield Finding("modes", what, "--fix makes it private", partial(disk.close_to_others, path))
+
+
+def settings(spool: Spool) -> Iterator[Finding]:
+    """A config.json that cannot be read."""
+    try:
+        config.settle(spool.at("config.json"), {})
+    except QueuectlError as error:
+        yield Finding("settings", str(error), "correct the file, or remove it to use the defaults")
+
+
+def locks(spool: Spool) -> Iterator[Finding]:
+    """Lock files that another process does not let go of."""
+    for path in (spool.at("config.json.lock"), spool.at("ids", ".lock")):
+        try:
+            if disk.is_there(path):
+                with config.locked(path, patience=1.0):
+                    pass
+        except Locked:
+            yield Finding("locks", f"{path} is held by another process", "end that process: 'fuser' or 'lslocks' shows it")
+
+
+def leftovers(spool: Spool) -> Iterator[Finding]:
+    """Files in tmp/ of processes that are gone."""
+    count = spool.sweep(look_only=True)
+    if count:
+        yield Finding(
+            "leftovers", f"{count} files in {spool.at('tmp')} were left by processes that are gone", "--fix removes them", spool.sweep
+        )
+
+
+def orphans(spool: Spool) -> Iterator[Finding]:
+    """Jobs and records of workers that are dead."""
+    observer = liveness.Observer(spool)
+    for worker in liveness.names(spool):
+        record = liveness.read(spool, worker)
+        if not observer.is_alive(worker, record):
+            jobs = sum(name.endswith(".json") for name in spool.held_by(worker))
+            what = f"worker {worker} is dead and left {jobs} jobs"
+            yield Finding(
+                "orphans",
+                what,
+                "--fix moves them on, and so does any 'worker start'",
+                partial(recovery.rescue_worker, spool, worker, record),
+            )
+
+
+def duplicates(spool: Spool) -> Iterator[Finding]:
+    """Ids with more than one file: somebody made a copy."""
+    first: dict[str, Entry] = {}
+    for state in reversed(STATES):
+        for entry in spool.entries(state):
+            kept = first.setdefault(entry.name.id, entry)
+            if kept is not entry and len({e.file for e in spool.entries_of(entry.name.id)}) > 1:
+                what = f"job {entry.name.id} is in {kept.file} and in {entry.file}"
+                why = f"a copy: the job {entry.name.id} is in {kept.file}"
+                yield Finding("duplicates", what, "--fix sets the earlier one aside in rejected/", partial(spool.reject, entry.file, why))
+
+
+def links(spool: Spool) -> Iterator[Finding]:
+    """Links in ids/ whose job is gone, and jobs whose link is missing."""
+    for id in disk.scan(spool.at("ids")):
+        if id != ".lock" and ids.is_void(spool.at("ids"), id) and not list(spool.entries_of(id)):
+            yield Finding("links", f"{spool.at('ids', id)} belongs to no job", "--fix removes it", partial(spool.void, id))
+    for entry in _all(spool):
+        path, id = spool.at(entry.file), entry.name.id
+        if not ids.is_ours(id) and not disk.is_there(spool.at("ids", id)) and disk.is_there(path):
+            yield Finding("links", f"job {id} has no link in ids/", "--fix makes it", partial(spool.hold_id, id, path))
+
+
+def records(spool: Spool) -> Iterator[Finding]:
+    """Histories and logs without a job, and ended jobs without a history."""
+    known = {entry.name.id for entry in _all(spool)}
+    for directory in ("results", "logs"):
+        for name in disk.scan(spool.at(directory)):
+            id = name.removesuffix(".jsonl") if directory == "results" else name.rsplit(".", 2)[0]
+            ours = name.endswith(".jsonl") if directory == "results" else name.endswith((".out", ".err"))
+            if ours and id not in known and spool.state_of(id) is None:
+                path = spool.at(directory, name)
+                yield Finding("records", f"{path} belongs to no job", "--fix removes it", partial(disk.unlink, path))
+    for state in ("completed", "dead"):
+        for entry in spool.entries(state):
+            if not disk.is_there(results.path(spool.at("results"), entry.name.id)):
+                yield Finding(
+                    "records", f"job {entry.name.id} is {state} and has no record", "nothing to mend: its story is lost, the job is not"
+                )
+
+
+def unreadable(spool: Spool) -> Iterator[Finding]:
+    """Files under a full name that are no jobs."""
+    for entry in _all(spool):
+        if lookup.read(spool, entry.file) is None and disk.is_there(spool.at(entry.file)):
+            act = None if entry.state == "processing" else partial(spool.reject, entry.file, "it cannot be read as a job")
+            yield Finding("unreadable", f"{entry.file} cannot be read as a job", "--fix sets it aside in rejected/", act)
+
+
+def file_system(spool: Spool) -> Iterator[Finding]:
+    """Whether the file system can do what a spool needs, and keeps our time."""
+    here, there = spool.temporary(), spool.temporary()
+    before = time.time()
+    try:
+        disk.write(here, b"probe")
+        stamp = disk.modified(here) or before
+        if abs(stamp - before) > SKEW:
+            what = f"the clock of the file system is {stamp - before:+.1f} s off this host's"
+            yield Finding("clock", what, "set both clocks with NTP: jobs become due by them")
+        if not disk.link(here, there) or disk.links(here) != 2:
+            yield Finding("file system", f"no hard links in {spool.path}", "put the spool on a file system that has them")
+        if not disk.rename(there, spool.at("pending", os.path.basename(there))):
+            yield Finding("file system", "a rename into pending/ failed", "put the whole spool on one file system")
+        disk.sync(spool.at("tmp"))
+    finally:
+        for path in (here, there, spool.at("pending", os.path.basename(there))):
+            disk.unlink(path)
+
+
+def watches(spool: Spool) -> Iterator[Finding]:
+    """Whether the system has a watch left for new jobs."""
+    if not host.has_watches():
+        cure = "raise fs.inotify.max_user_instances (sysctl); until then new jobs are found by looking every poll_interval"
+        yield Finding("watches", "this user has no inotify instance left", cure)
+
+
+def once_huge(spool: Spool) -> Iterator[Finding]:
+    """Directories that held so many files once that listing them is slow for ever."""
+    for name in ("pending", "failed", "completed", "dead", "results", "logs", "tmp"):
+        size = disk.size(spool.at(name))
+        if size > HUGE and sum(1 for _ in disk.scan(spool.at(name))) < FEW:
+            what = f"{spool.at(name)} has {size // 1024} kB for few names: it once held very many"
+            cure = "stop the workers, then: mv it aside, mkdir it with mode 700, and mv its files back"
+            yield Finding("once huge", what, cure)
+
+
+def _all(spool: Spool) -> Iterator[Entry]:
+    for state in STATES:
+        yield from spool.entries(state)
+
+
+#: In this order: what is missing before what is in it.
+CHECKS = (
+    directories, modes, settings, locks, file_system, watches, leftovers, orphans, duplicates, unreadable, links, records, once_huge,
+)  # fmt: skip

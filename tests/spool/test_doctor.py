@@ -1,0 +1,153 @@
+"""The doctor: each illness is found, mended without losing a job, and gone at the next visit."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import filelock
+import pytest
+
+from queuectl import doctor, host, liveness
+from tests.support import ids_in, names
+
+
+def visit(spool, *, fix=False):
+    return [(report.check, report.fixed) for report in doctor.examine(spool, fix=fix)]
+
+
+def copy_of_a_job(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    [name] = names(path, "pending")
+    shutil.copy(path / "pending" / name, path / "dead" / name)
+    (path / "results" / "a.jsonl").write_text('{"claim": "x"}\n')
+    (path / "ids" / "a").unlink()
+    os.link(path / "dead" / name, path / "ids" / "a")
+
+
+def dead_worker(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    assert spool.claim(entry.file, record.worker, 1_795_342_502.5)
+    os.close(lock)
+
+
+def unreadable_job(spool, path):
+    (path / "pending" / "20261121T000000.000000Z-p5-a0-1k0ttnghkr35gp8j3.json").write_text("{")
+
+
+def void_link(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    (path / "pending" / names(path, "pending")[0]).unlink()
+
+
+def missing_link(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    (path / "ids" / "a").unlink()
+
+
+def leftover(spool, path):
+    subprocess.run([sys.executable, "-c", f"from queuectl import Spool; open(Spool({str(path)!r}).temporary(), 'x')"], check=True)
+
+
+ILLS = {
+    "directories": lambda spool, path: (path / "dead").rmdir(),
+    "modes": lambda spool, path: (path / "pending").chmod(0o733),
+    "leftovers": leftover,
+    "orphans": dead_worker,
+    "duplicates": copy_of_a_job,
+    "unreadable": unreadable_job,
+    "links": void_link,
+    "records": lambda spool, path: (path / "results" / "gone.jsonl").write_text('{"claim": "x"}\n'),
+}
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_an_illness_is_found_mended_and_gone(spool, path, ill):
+    ILLS[ill](spool, path)
+
+    assert visit(spool) == [(ill, False)]
+    assert visit(spool) == [(ill, False)]
+    assert visit(spool, fix=True) == [(ill, True)]
+    assert visit(spool) == []
+
+
+def test_a_healthy_spool_is_healthy_and_stays_as_it_was(spool, path, queuectl):
+    queuectl("enqueue", "--id", "a", "-c", "echo hi; exit 1", "--max-retries", "1")
+    queuectl("enqueue", "-c", "true")
+    queuectl("worker", "start", "--drain")
+    before = sorted(path.rglob("*"))
+
+    assert visit(spool, fix=True) == []
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_missing_link_is_made_again(spool, path):
+    missing_link(spool, path)
+
+    assert visit(spool, fix=True) == [("links", True)]
+    assert (path / "ids" / "a").stat().st_nlink == 2
+
+
+def test_logs_without_a_job_go_and_those_of_supervisors_stay(spool, path):
+    (path / "logs" / "gone.1.out").touch()
+    (path / "logs" / "workers-mars-20261122T101502-4709.log").touch()
+
+    assert visit(spool, fix=True) == [("records", True)]
+    assert os.listdir(path / "logs") == ["workers-mars-20261122T101502-4709.log"]
+
+
+def test_mending_a_copy_keeps_the_job_and_sets_the_copy_aside(spool, path):
+    copy_of_a_job(spool, path)
+
+    doctor.examine(spool, fix=True)
+
+    assert (ids_in(path, "dead"), names(path, "pending")) == (["a"], [])
+    assert len(names(path, "rejected")) == 2
+
+
+def test_an_ended_job_without_a_record_is_told_and_left(spool, path):
+    (path / "completed" / "20261121T000000.000000Z-p5-a1-1k0ttnghkr35gp8j3.json").write_text('{"command": "true"}')
+
+    assert visit(spool, fix=True) == [("records", False)]
+
+
+def test_a_damaged_config_is_told_and_left(spool, path):
+    (path / "config.json").write_text("{")
+
+    assert ("settings", False) in visit(spool, fix=True)
+    assert (path / "config.json").read_text() == "{"
+
+
+def test_a_lock_that_somebody_holds_is_told(spool, path):
+    with filelock.FileLock(path / "config.json.lock", is_singleton=False):
+        assert visit(spool) == [("locks", False)]
+
+
+def test_no_watch_left_is_told(spool, monkeypatch):
+    monkeypatch.setattr(host, "has_watches", lambda: False)
+
+    assert visit(spool) == [("watches", False)]
+
+
+def test_a_once_huge_directory_is_told(spool, path, monkeypatch):
+    monkeypatch.setattr(doctor, "HUGE", 1)
+
+    assert {check for check, _ in visit(spool)} == {"once huge"}
+
+
+def test_the_command_says_it_and_answers_with_its_exit_code(queuectl, path):
+    queuectl("init")
+    assert queuectl("doctor") == "healthy\n"
+    (path / "pending").chmod(0o777)
+
+    assert "open to others" in queuectl("doctor", code=1)
+    report = queuectl.json("doctor", code=1)
+    assert (report["healthy"], report["findings"][0]["check"]) == (False, "modes")
+    assert "mended" in queuectl("doctor", "--fix")
+    assert queuectl.json("doctor") == {"healthy": True, "findings": []}
+
+
+def test_there_must_be_a_spool(queuectl):
+    assert "no spool" in queuectl.refusal("doctor", code=1)
