@@ -105,6 +105,8 @@ def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]
         return Rejected(error.strerror or "is no plain file")
     except PermissionError:
         return Broken("cannot be read: permission denied", "denied")
+    if not spool.trusts(content.owner):
+        return Rejected(f"belongs to user {content.owner}; only files of the spool's owner are run")
     try:
         job = parse(content.data)
     except Unfinished as error:

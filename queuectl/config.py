@@ -48,6 +48,7 @@ class Settings:
     worker_lost_after: float = 60.0
     shutdown_grace: float = 25.0
     output_tail: int = 4096
+    max_output: int = 0
     keep_completed: float = 7 * 86400.0
     keep_completed_count: int = 100_000
     keep_dead: float = 180 * 86400.0
@@ -113,6 +114,7 @@ SETTINGS: dict[str, Kind] = {
     "worker_lost_after": Kind(_seconds(1.5), _plain, "seconds without a sign of life until a worker counts as lost"),
     "shutdown_grace": Kind(_seconds(0, 86400), _plain, "seconds between TERM and KILL for a command that must end"),
     "output_tail": Kind(_number(0, 1024 * 1024, whole=True), _plain, "bytes of each stream kept in the record"),
+    "max_output": Kind(_number(0, 1e15, whole=True), _plain, "bytes a command may print before it is ended as failed; 0: no limit"),
     "keep_completed": Kind(_seconds(0), units.span, "age at which prune removes completed jobs"),
     "keep_completed_count": Kind(_number(0, 1e9, whole=True), _plain, "completed jobs that prune leaves at most"),
     "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),

@@ -43,7 +43,7 @@ class Content(NamedTuple):
 
     data: bytes
     links: int
-    changed: float
+    owner: int
     mark: str
 
 
@@ -68,7 +68,7 @@ def read(path: str, most: int) -> Content:
         if len(data) > most:
             raise NotPlain(errno.EFBIG, f"has more than {most} bytes, which is the limit", path)
         mark = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_nlink}"
-        return Content(data, status.st_nlink, status.st_ctime, mark)
+        return Content(data, status.st_nlink, status.st_uid, mark)
     finally:
         os.close(fd)
 
@@ -314,6 +314,11 @@ def mode(path: str) -> int | None:
         return os.stat(path).st_mode & 0o7777
     except FileNotFoundError:
         return None
+
+
+def owner(path: str) -> int:
+    """The user id of the owner of `path`."""
+    return os.stat(path).st_uid
 
 
 def close_to_others(path: str) -> None:

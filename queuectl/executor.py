@@ -31,10 +31,13 @@ from typing import Literal
 
 from queuectl import processes
 
-Cause = Literal["timeout", "cancelled", "interrupted"]
+Cause = Literal["timeout", "cancelled", "interrupted", "output"]
 
 #: The shell's exit codes for a program that is not there, and one that cannot be run.
 NOT_FOUND, NOT_RUNNABLE = 127, 126
+
+#: Seconds between two looks at how much a command has printed, if that is limited.
+OUTPUT_PAUSE = 0.2
 
 #: Seconds of the longest single wait: poll(2) counts milliseconds in 31 bits.
 LONGEST_WAIT = 86400.0
@@ -53,7 +56,7 @@ _DEFAULTS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, sign
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, a timeout of 0 is none."""
+    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit."""
 
     command: str | tuple[str, ...]
     cwd: str
@@ -63,6 +66,11 @@ class Order:
     stderr: int
     timeout: float
     grace: float
+    max_output: int = 0
+
+    def printed(self) -> int:
+        """Bytes in both logs so far."""
+        return os.fstat(self.stdout).st_size + os.fstat(self.stderr).st_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +188,14 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
     deadline = time.monotonic() + order.timeout if order.timeout else None
     cause: Cause | None = None
     while True:
-        poll.poll(None if deadline is None else max(0.0, min(deadline - time.monotonic(), LONGEST_WAIT)) * 1000)
+        poll.poll(_pause(deadline, order))
         drain(wake)
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             break
         late = deadline is not None and time.monotonic() >= deadline
         if cause is None:
-            cause = asked() or ("timeout" if late else None)
+            cause = asked() or ("timeout" if late else None) or _too_much(order)
             if cause:
                 _signal_group(pid, signal.SIGTERM)
                 deadline = time.monotonic() + order.grace
@@ -197,6 +205,18 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
     if cause:
         _end_group(pid, deadline or 0.0, lambda: asked() == "interrupted" != cause)
     return status, usage, cause
+
+
+def _pause(deadline: float | None, order: Order) -> float | None:
+    """Milliseconds to wait if nothing happens; None: for ever."""
+    longest = OUTPUT_PAUSE if order.max_output else LONGEST_WAIT
+    if deadline is None:
+        return longest * 1000 if order.max_output else None
+    return max(0.0, min(deadline - time.monotonic(), longest)) * 1000
+
+
+def _too_much(order: Order) -> Cause | None:
+    return "output" if order.max_output and order.printed() > order.max_output else None
 
 
 def _end_group(group: int, deadline: float, hurry: Callable[[], bool]) -> None:

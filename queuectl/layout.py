@@ -123,6 +123,22 @@ class Layout:
         if foreign:
             raise SpoolUnusable(f"{self.path} is no spool and holds other files, such as {foreign[0]!r}; name another with --spool")
 
+    def trusts(self, owner: int) -> bool:
+        """Whether jobs in a file of this user may run here: ours, those of the spool's owner, and root's, who can do it anyway."""
+        return owner in (0, os.geteuid(), disk.owner(self.path))
+
+    def guard(self, *, allow_root: bool) -> None:
+        """Refuse to run commands from a spool that others can write to, or as root from somebody else's."""
+        for path in (self.path, *(self.at(name) for name in (*STATES, *BESIDE))):
+            mode = disk.mode(path) or 0
+            if mode & 0o022:
+                why = f"{path} can be written to by others (mode {mode & 0o777:o}), and who writes there runs commands as you"
+                raise SpoolUnusable(f"{why}; 'queuectl doctor --fix' makes it private")
+        owner = disk.owner(self.path)
+        if os.geteuid() == 0 and owner != 0 and not allow_root:
+            why = f"{self.path} belongs to user {owner}, who would run commands as root"
+            raise SpoolUnusable(f"{why}; run the workers as that user, or say --allow-root")
+
     def restore(self) -> None:
         """Make those directories again that somebody has removed."""
         for name in (*STATES, *BESIDE):

@@ -147,11 +147,16 @@ def _updated(spool: Spool, entry: Entry, created: float | None) -> str | None:
     return None if created is None else units.iso(created)
 
 
-def full_record(spool: Spool, entry: Entry, settings: config.Settings) -> Record:
-    """One job as `show --json` shows it: all fields of its file, and its runs."""
+def full_record(spool: Spool, entry: Entry, settings: config.Settings, *, with_env: bool = False) -> Record:
+    """One job as `show --json` shows it: all fields of its file, and its runs.
+
+    The values of `env` may be secrets: they are None unless `with_env`.
+    """
     job = read(spool, entry.file)
     fields = job.to_dict() if job else {}
     timeout = settings.timeout if job is None or job.timeout is None else job.timeout
+    if not with_env and "env" in fields:
+        fields["env"] = dict.fromkeys(fields["env"])
     more = {key: fields.get(key) for key in ("delay", "cwd", "env", "stdin", "meta")}
     return {**record(spool, entry, settings), "timeout": timeout, **more, "runs": runs(spool, entry)}
 

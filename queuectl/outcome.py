@@ -25,6 +25,8 @@ def meaning(ended: Ended) -> tuple[Outcome, str | None]:
         return "timeout", f"took longer than its timeout ({units.span(ended.finished_at - ended.started_at)})"
     if ended.cause == "cancelled":
         return "cancelled", CANCELLED
+    if ended.cause == "output":
+        return "failed", "printed more than max_output allows"
     if ended.reason:
         return "failed", ended.reason
     if ended.signal:

@@ -186,6 +186,9 @@ class Worker:
             self._reject(claim, str(error) if isinstance(error, InvalidJob) else error.strerror)
             return None
         id = claim.name.id
+        if not self.spool.trusts(content.owner):
+            self._reject(claim, f"belongs to user {content.owner}; only files of the spool's owner are run")
+            return None
         if job.id not in (None, id):
             self._reject(claim, f"the id inside is {job.id!r} and the name says {id!r}")
             return None
@@ -237,6 +240,7 @@ class Worker:
             stderr=stderr,
             timeout=settings.timeout if job.timeout is None else job.timeout,
             grace=settings.shutdown_grace,
+            max_output=settings.max_output,
         )
         try:
             ended = executor.run(order, self.wake, self._asked)

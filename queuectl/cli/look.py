@@ -85,18 +85,19 @@ def _when(record: lookup.Record) -> str:
 
 @click.command("show")
 @click.argument("id")
+@click.option("--show-env", is_flag=True, help="Show the values of its variables, too; they may be secrets.")
 @show.json_option
 @click.pass_obj
-def show_(spool: Spool, /, id: str, as_json: bool) -> None:
+def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
     """Everything about one job: its fields, and each of its runs.
 
-    A unique beginning of an id is enough.
+    A unique beginning of an id is enough. Of its variables only the names are shown.
 
     \b
     queuectl show job1
     queuectl show job1 --json
     """
-    record = lookup.full_record(spool, lookup.find(spool.open(), id), spool.settings())
+    record = lookup.full_record(spool, lookup.find(spool.open(), id), spool.settings(), with_env=show_env)
     if as_json:
         show.document(record)
         return
@@ -104,7 +105,7 @@ def show_(spool: Spool, /, id: str, as_json: bool) -> None:
     command = record.pop("command")
     head = [("id", record.pop("id")), ("command", "(cannot be read)" if command is None else render.command(command))]
     env = record.pop("env")
-    show.fields([*head, *record.items(), ("env", " ".join(f"{k}={v}" for k, v in (env or {}).items()) or None)])
+    show.fields([*head, *record.items(), ("env", " ".join(k if v is None else f"{k}={v}" for k, v in (env or {}).items()) or None)])
     for run in runs:
         show_run(run)
 

@@ -25,6 +25,7 @@ def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--drain", is_flag=True, help="End when nothing is left to run, now or later, here or elsewhere."),
         click.option("--duration", metavar="TIME", help='End after this much time, such as 15 or "8h"; running jobs finish.'),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How events are logged."),
+        click.option("--allow-root", is_flag=True, help="Run as root the jobs of somebody else's spool."),
         click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting, for these workers only."),
     ]):  # fmt: skip
         command = option(command)
@@ -67,11 +68,14 @@ def start(spool: Spool, /, **options: Any) -> None:
     _start(spool, **options)
 
 
-def _start(spool: Spool, count: int, daemon: bool, drain: bool, duration: str | None, log_format: str, values: tuple[str, ...]) -> None:
+def _start(
+    spool: Spool, count: int, daemon: bool, drain: bool, duration: str | None, log_format: str, allow_root: bool, values: tuple[str, ...]
+) -> None:
     from queuectl.supervisor import Supervisor
 
     seconds = _seconds(duration, "--duration")
     spool = Spool(spool.path, flags=_flags(values)).make()
+    spool.guard(allow_root=allow_root)
     spool.settings()
     form: Any = log_format
     if not daemon:

@@ -1,0 +1,118 @@
+"""A full disk, for real: a small tmpfs, filled and freed again."""
+
+import os
+import subprocess
+
+import pytest
+
+from queuectl import Spool
+from tests.support import Command, Workers, ids_in, names, until
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A spool on a file system of 2 MB of its own."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no mount of our own here: {mounted.stderr.strip()}")
+    try:
+        yield Spool(place / "spool").make()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(spool):
+    """Take all the room there is."""
+    with open(f"{spool.path}/../ballast", "wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                continue
+
+
+def free(spool):
+    os.unlink(f"{spool.path}/../ballast")
+
+
+def everything(path):
+    return sorted(str(place) for place in path.rglob("*"))
+
+
+def test_an_enqueue_on_a_full_disk_is_refused_cleanly(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    queuectl = Command(path)
+    fill(small)
+    before = everything(path)
+
+    for words in (["enqueue", "-c", "true"], ["enqueue", "--id", "a", "-c", "true"], ["config", "set", "timeout", "5"]):
+        error = queuectl.refusal(*words, code=1)
+        assert f"{path}/tmp/" in error
+        assert "make room" in error
+    done = queuectl.run("enqueue", "-", input='{"command": "true", "id": "b"}\n' * 1 + '{"command": "true"}\n' * 50)
+    assert (done.returncode, done.stdout) == (1, "")
+
+    assert [place for place in everything(path) if not place.endswith(".lock")] == before
+    free(small)
+    queuectl("enqueue", "--id", "a", "-c", "true")
+
+
+def test_a_claimed_job_whose_outcome_cannot_be_written_stays_claimed_until_there_is_room(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    queuectl = Command(path)
+    queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/ran; until test -e {tmp_path}/go; do sleep 0.02; done")
+    with Workers(path) as workers:
+        until(lambda: (tmp_path / "ran").exists())
+        fill(small)
+        (tmp_path / "go").touch()
+        until(lambda: workers.events("stuck"))
+        assert ids_in(path, "processing") == ["a"]
+        free(small)
+        until(lambda: ids_in(path, "completed") == ["a"])
+    assert len(workers.events("stuck")) == 1
+    assert (tmp_path / "ran").read_text() == "x\n"
+    assert queuectl.json("show", "a")["runs"][0]["outcome"] == "completed"
+
+
+def test_a_command_that_fills_the_disk_fails_by_itself_and_its_queue_goes_on(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    queuectl = Command(path)
+    queuectl("enqueue", "--id", "flood", "--max-retries", "1", "-c", "yes || exit 9")
+    queuectl("enqueue", "--id", "next", "--priority", "1", "-c", "true")
+    with Workers(path):
+        until(lambda: names(path, "logs") and (path / "logs" / "flood.1.out").stat().st_size > 1_000_000)
+        until(lambda: not list((path / "processing").glob("*/*flood*")) or ids_in(path, "processing") == ["flood"])
+        (path / "logs" / "flood.1.out").write_bytes(b"")
+        until(lambda: ids_in(path, "dead") == ["flood"] and ids_in(path, "completed") == ["next"])
+
+
+def test_a_limit_of_the_output_ends_the_command_as_failed(queuectl, path):
+    queuectl("config", "set", "max_output", "100000")
+    queuectl("enqueue", "--id", "flood", "--max-retries", "1", "-c", "yes")
+    queuectl("enqueue", "--id", "quiet", "-c", "sleep 0.5; echo fine")
+
+    queuectl("worker", "start", "--drain", "--count", "2")
+
+    [run] = queuectl.json("show", "flood")["runs"]
+    assert (run["outcome"], run["reason"]) == ("failed", "printed more than max_output allows")
+    assert (path / "logs" / "flood.1.out").stat().st_size > 100_000
+    assert ids_in(path, "completed") == ["quiet"]
+
+
+def test_a_spool_without_room_for_another_name_puts_the_job_back_uncounted(small, tmp_path):
+    """No inode left: the logs cannot be made, and that is not the job's fault."""
+    path = tmp_path / "small" / "spool"
+    queuectl = Command(path)
+    queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/ran")
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={sum(1 for _ in path.parent.rglob('*')) + 8}", path.parent], check=True)
+    with Workers(path) as workers:
+        workers.up()
+        until(lambda: workers.events("stuck") or ids_in(path, "completed"))
+        subprocess.run(["mount", "-o", "remount,nr_inodes=10000", path.parent], check=True)
+        until(lambda: ids_in(path, "completed") == ["a"])
+    assert (tmp_path / "ran").read_text() == "x\n"
