@@ -18,6 +18,9 @@ import socket
 import sys
 from typing import NamedTuple
 
+#: How the types of file systems begin that several hosts can mount.
+_NETWORK = ("nfs", "cifs", "smb", "fuse.", "ceph", "lustre", "9p", "gpfs", "afs", "glusterfs", "virtiofs", "beegfs")
+
 
 class Place(NamedTuple):
     """Where a process id is valid. `boot` is the running kernel's id, `space` its pid namespace."""
@@ -58,6 +61,11 @@ def _space() -> str:
         return re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
     except OSError:
         return "0"
+
+
+def is_shared(path: str) -> bool:
+    """Whether other hosts may use the file system of `path`; on any other, another boot is a boot that is over."""
+    return filesystem(path).startswith(_NETWORK)
 
 
 def has_watches() -> bool:

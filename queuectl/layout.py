@@ -162,14 +162,20 @@ class Layout:
         swept = 0
         for name in disk.scan(self.at("tmp")):
             path = self.at("tmp", name)
-            pid, _, rest = name.partition("~")
-            if rest.startswith(f"{host.place()}~") and pid.isdigit():
-                left = not host.is_running(int(pid))
-            else:
-                modified = disk.modified(path)
-                left = modified is not None and time.time() - modified > TMP_AGE
+            left = self._is_left(name)
             swept += left and (look_only or disk.unlink(path))
         return swept
+
+    def _is_left(self, name: str) -> bool:
+        """Whether the process that made this file in tmp/ is gone."""
+        pid, _, rest = name.partition("~")
+        place, here = rest.split("~")[:3], host.place()
+        if pid.isdigit() and place == str(here).split("~"):
+            return not host.is_running(int(pid))
+        if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
+            return True  # of an earlier boot of this host
+        modified = disk.modified(self.at("tmp", name))
+        return modified is not None and time.time() - modified > TMP_AGE
 
     # -- looking at names
 

@@ -27,9 +27,6 @@ from queuectl.errors import InvalidJob
 from queuectl.job import load
 from queuectl.spool import Spool
 
-#: How the types of file systems begin that several hosts can mount; on any other, another boot is a boot that is over.
-_NETWORK = ("nfs", "cifs", "smb", "fuse.", "ceph", "lustre", "9p", "gpfs", "afs", "glusterfs", "virtiofs", "beegfs")
-
 #: What the name of a supervisor's file ends in: its record, and the lock it holds while it lives.
 SUPERVISOR = ".supervisor"
 
@@ -66,7 +63,7 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     record = Record(worker, *place, os.getpid(), supervisor, supervisor_pid, time.time())
     # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
     fd = disk.hold(spool.at("workers", worker + ".lock"))
-    disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n", durable=False)
+    disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n")
     disk.make(spool.at("processing", worker))
     return record, fd
 
@@ -151,12 +148,16 @@ class Observer:
         self._spool = spool
         self._seen: dict[str, tuple[float | None, float]] = {}
         self._looked: dict[str, float] = {}
-        kind = host.filesystem(spool.path)
-        self.is_shared = kind.startswith(_NETWORK)
+        self.is_shared = host.is_shared(spool.path)
 
     def is_alive(self, worker: str, record: Record | None) -> bool:
         """Whether the worker may still run something. True when in doubt."""
-        if record is not None:
+        if record is None and not self.is_shared:
+            # A power cut may have torn the record. A lock that is there and that nobody on this, the only, host holds is enough.
+            held = disk.is_held(self._spool.at("workers", worker + ".lock"))
+            if held is not None:
+                return held
+        elif record is not None:
             if record.boot == host.place().boot:
                 held = disk.is_held(self._spool.at("workers", worker + ".lock"))
                 if held is not None:

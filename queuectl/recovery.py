@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl import admission, cancellation, disk, liveness, processes, results, units
+from queuectl import admission, cancellation, disk, host, liveness, processes, results, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
@@ -93,7 +93,8 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> 
     if record is not None and disk.is_held(spool.at("workers", worker + ".lock")):
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
-    if held and record is not None and record.is_here and not processes.end_all(worker, ORPHAN_GRACE):
+    is_here = record.is_here if record is not None else not host.is_shared(spool.path)
+    if held and is_here and not processes.end_all(worker, ORPHAN_GRACE):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = []
     for text in held:
@@ -109,6 +110,11 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> 
 
 
 def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
+    if _has_moved(spool, claim):
+        # CRASH: a power cut kept the new name of the file and brought the old one back (btrfs); a rename between two names
+        # of one file would do nothing.
+        disk.unlink(spool.at(claim.file))
+        return []
     run = results.of_claim(spool.at("results"), claim.name.id, claim.file)
     if run is None:
         run = record_lost(spool, claim)
@@ -116,6 +122,14 @@ def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
     # RACE: another rescuer was first, or the worker was alive after all and filed it itself.
     moved = spool.file(claim, target)
     return [Rescued(claim.name.id, claim.worker, target, str(run["outcome"]))] if moved else []
+
+
+def _has_moved(spool: Spool, claim: Claim) -> bool:
+    """Whether the file of a claim has another name in a state: the job went there, and this name should be gone."""
+    path, id = spool.at(claim.file), claim.name.id
+    if disk.links(path) <= 1 + disk.is_same(path, spool.at("ids", id)):
+        return False
+    return any(entry.file != claim.file and disk.is_same(path, spool.at(entry.file)) for entry in spool.entries_of(id))
 
 
 def record_lost(spool: Spool, claim: Claim) -> results.Run:

@@ -186,23 +186,30 @@ class Spool(Layout):
 
     def release(self, claim: Claim) -> bool:
         """Give a claimed job back as if it had never been claimed, due since then."""
-        name = claim.name._replace(attempts=max(0, claim.name.attempts - 1))
-        return disk.rename(self.at(claim.file), self.at("pending", encode(name)))
+        target = f"pending/{encode(claim.name._replace(attempts=max(0, claim.name.attempts - 1)))}"
+        if not disk.rename(self.at(claim.file), self.at(target)):
+            return False
+        # At once, not with the next group: any enqueue syncs pending/, and that alone must not make the job two.
+        self._sync_move(claim.file, target)
+        return True
 
-    def sync_outcome(self, id: str, state: str) -> None:
-        """Make a job's last record and move survive a power cut."""
-        disk.sync(results.path(self.at("results"), id))
+    def sync_outcome(self, claim: Claim, target: str) -> None:
+        """Make a run's record and the move that followed it survive a power cut."""
+        disk.sync(results.path(self.at("results"), claim.name.id))
         disk.sync(self.at("results"))
-        disk.sync(self.at("processing"))
-        disk.sync(self.at(state))
+        self._sync_move(claim.file, target)
+
+    def _sync_move(self, source: str, target: str) -> None:
+        """Make a move durable. The directory it left comes first: else a power cut can leave the job in both (btrfs)."""
+        disk.sync(self.at(os.path.dirname(source)))
+        disk.sync(self.at(os.path.dirname(target)))
 
     def move(self, entry: Entry, state: str, name: Name) -> Entry | None:
         """Move a job that no worker holds, durably. None: it was not there any more."""
         target = f"{state}/{encode(name)}"
         if not disk.rename(self.at(entry.file), self.at(target)):
             return None
-        disk.sync(self.at(entry.state))
-        disk.sync(self.at(state))
+        self._sync_move(entry.file, target)
         return Entry(state, name, target)
 
     def reject(self, file: str, reason: str, name: str | None = None) -> bool:

@@ -280,7 +280,7 @@ class Worker:
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
         if settings.durability == "strict":
-            self.spool.sync_outcome(id, verdict.state)
+            self.spool.sync_outcome(claim, target)
         self._report(id, run, verdict.state, verdict.due)
 
     def _insist(self, act: Callable[[], T], id: str) -> T:

@@ -67,7 +67,7 @@ def test_a_claimed_job_whose_outcome_cannot_be_written_stays_claimed_until_there
     queuectl = Command(path)
     queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/ran; until test -e {tmp_path}/go; do sleep 0.02; done")
     with Workers(path) as workers:
-        until(lambda: (tmp_path / "ran").exists())
+        until((tmp_path / "ran").exists)
         fill(small)
         (tmp_path / "go").touch()
         until(lambda: workers.events("stuck"))

@@ -186,3 +186,33 @@ def test_two_places_with_one_host_name_are_two_places():
 
     assert str(here) != str(here._replace(space="999"))
     assert str(here) != str(here._replace(boot="ffffffff-0"))
+
+
+def test_a_job_whose_old_name_a_power_cut_brought_back_is_not_doubled(spool, path, worker):
+    claimed = claim(spool, worker)
+    os.link(path / claimed.file, path / "pending" / "20261121T000000.000000Z-p5-a0-a.json")
+    die(spool)
+
+    assert recovery.rescue(spool, liveness.Observer(spool)) == []
+
+    assert names(path, "processing") == []
+    assert names(path, "pending") == ["20261121T000000.000000Z-p5-a0-a.json"]
+
+
+def test_a_worker_whose_record_a_power_cut_tore_is_dead_when_its_lock_is_free(spool, path, worker):
+    claim(spool, worker)
+    (path / "workers" / f"{worker.worker}.json").write_text("")
+    assert recovery.rescue(spool, liveness.Observer(spool)) == []
+    die(spool)
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert ids_in(path, "failed") == ["a"]
+    assert os.listdir(path / "workers") == []
+
+
+def test_what_an_earlier_boot_of_this_host_left_in_tmp_is_swept_at_once(spool, path):
+    here = host.place()
+    (path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc").touch()
+
+    assert spool.sweep() == 1
