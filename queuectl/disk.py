@@ -365,7 +365,7 @@ def close_log(fd: int, path: str) -> int:
 def hold(path: str) -> int:
     """Create and lock the file at `path` for as long as this process lives; the descriptor that holds it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # the name is ours alone: at most somebody is just asking whether it is held
     return fd
 
 

@@ -139,6 +139,17 @@ def orphans(spool: Spool) -> Iterator[Finding]:
             )
 
 
+def stillborn(spool: Spool) -> Iterator[Finding]:
+    """Locks in workers/ that nobody holds and that have no record."""
+    names = list(disk.scan(spool.at("workers")))
+    records = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+    locks = [name for name in names if name.endswith((".lock", liveness.SUPERVISOR)) and name.rpartition(".")[0] not in records]
+    count = sum(disk.is_held(spool.at("workers", name)) is False for name in locks)
+    if count:
+        what = f"{count} files in {spool.at('workers')} were left by workers and supervisors that are gone"
+        yield Finding("stillborn", what, "--fix removes those older than a minute", partial(liveness.sweep, spool))
+
+
 def duplicates(spool: Spool) -> Iterator[Finding]:
     """Ids with more than one file: somebody made a copy."""
     first: dict[str, Entry] = {}
@@ -232,5 +243,5 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, watches, leftovers, orphans, duplicates, unreadable, links, records, once_huge,
+    directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn, duplicates, unreadable, links, records, once_huge,
 )  # fmt: skip

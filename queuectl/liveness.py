@@ -33,6 +33,9 @@ SUPERVISOR = ".supervisor"
 #: Seconds after which the file of a supervisor on another host, or of an earlier boot, is of no use to anybody.
 SWEEP_AGE = 7 * 86400
 
+#: Seconds that a worker or a supervisor may take from its lock to its record.
+NEWBORN = 60
+
 #: Bytes of the largest worker record that is read.
 LARGEST = 65536
 
@@ -63,8 +66,12 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     record = Record(worker, *place, os.getpid(), supervisor, supervisor_pid, time.time())
     # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
     fd = disk.hold(spool.at("workers", worker + ".lock"))
-    disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n")
-    disk.make(spool.at("processing", worker))
+    try:
+        disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n")
+        disk.make(spool.at("processing", worker))
+    except OSError:
+        dismiss(spool, worker)
+        raise
     return record, fd
 
 
@@ -74,7 +81,11 @@ def enroll_supervisor(spool: Spool, name: str) -> int:
     path = spool.at("workers", name + SUPERVISOR)
     fd = disk.hold(path)
     record = Record(name, *place, os.getpid(), name, os.getpid(), time.time())
-    disk.append(path, json.dumps(asdict(record)).encode() + b"\n")
+    try:
+        disk.append(path, json.dumps(asdict(record)).encode() + b"\n")
+    except OSError:
+        disk.unlink(path)
+        raise
     return fd
 
 
@@ -90,15 +101,28 @@ def supervisors(spool: Spool) -> list[Record]:
     return [who for who in found if who and who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))]
 
 
-def sweep_supervisors(spool: Spool) -> None:
-    """Remove what supervisors left that died on this boot of this machine, and anything older than a week."""
+def sweep(spool: Spool) -> None:
+    """Remove what the dead left in workers/ beside the records of workers: files of supervisors, and locks of the stillborn."""
     for name in list(disk.scan(spool.at("workers"))):
-        if name.endswith(SUPERVISOR):
-            who = _read(spool, name.removesuffix(SUPERVISOR), SUPERVISOR)
-            age = time.time() - (disk.modified(spool.at("workers", name)) or time.time())
-            dead = who is not None and who.boot == host.place().boot and disk.is_held(spool.at("workers", name)) is False
-            if dead or age > SWEEP_AGE:
-                disk.unlink(spool.at("workers", name))
+        stem, end = os.path.splitext(name)
+        path = spool.at("workers", name)
+        if end == SUPERVISOR:
+            who = _read(spool, stem, SUPERVISOR)
+            dead = (who is None or who.boot == host.place().boot) and _is_free(path, newborn=who is None)
+        else:
+            known = disk.is_there(spool.at("workers", stem + ".json")) or disk.is_there(spool.at("processing", stem))
+            dead = end == ".lock" and not known and _is_free(path, newborn=True)
+        if dead or (end == SUPERVISOR and _age(path) > SWEEP_AGE):
+            disk.unlink(path)
+
+
+def _is_free(path: str, *, newborn: bool) -> bool:
+    """Whether nobody holds the file at `path`; one that may be `newborn` must have been there for a while."""
+    return disk.is_held(path) is False and not (newborn and _age(path) < NEWBORN)
+
+
+def _age(path: str) -> float:
+    return time.time() - (disk.modified(path) or time.time())
 
 
 def dismiss(spool: Spool, worker: str) -> bool:

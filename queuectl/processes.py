@@ -23,30 +23,32 @@ KILL_PATIENCE = 5
 _PAUSE = 0.01
 
 
-def of_worker(worker: str) -> list[int]:
-    """The ids of the processes that carry `QUEUECTL_WORKER=worker`."""
-    wanted = b"QUEUECTL_WORKER=" + worker.encode()
+def of_worker(worker: str, run: tuple[str, int] | None = None) -> list[int]:
+    """The ids of the processes that a worker started; with `run`, an id and an attempt, only those of that run."""
+    wanted = {f"QUEUECTL_WORKER={worker}".encode()}
+    if run:
+        wanted |= {f"QUEUECTL_JOB_ID={run[0]}".encode(), f"QUEUECTL_ATTEMPT={run[1]}".encode()}
     found = _by_proc(wanted) if sys.platform == "linux" else _by_ps(wanted)
     return [pid for pid in found if pid != os.getpid()]
 
 
-def _by_proc(wanted: bytes) -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted in _environment(name)]
+def _by_proc(wanted: set[bytes]) -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted <= _environment(name)]
 
 
-def _environment(pid: str) -> list[bytes]:
+def _environment(pid: str) -> set[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
+            return set(file.read().split(b"\0"))
     except OSError:
-        return []
+        return set()
 
 
-def _by_ps(wanted: bytes) -> list[int]:
+def _by_ps(wanted: set[bytes]) -> list[int]:
     import subprocess
 
     listing = subprocess.run(["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True, check=False).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if wanted in line.split()]
+    return [int(line.split()[0]) for line in listing.splitlines() if wanted <= set(line.split())]
 
 
 def in_group(group: int) -> bool:
@@ -67,13 +69,13 @@ def _status(pid: str) -> list[bytes]:
         return []
 
 
-def end_all(worker: str, grace: float) -> bool:
-    """End every process of a worker: TERM, and KILL after `grace` seconds. False: some are still there."""
-    left = of_worker(worker)
+def end_all(worker: str, grace: float, run: tuple[str, int] | None = None) -> bool:
+    """End every process of a worker, or of one run: TERM, and KILL after `grace` seconds. False: some are still there."""
+    left = of_worker(worker, run)
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_PATIENCE)):
         _signal(left, number)
         deadline = time.monotonic() + patience
-        while left := of_worker(worker):
+        while left := of_worker(worker, run):
             if number == signal.SIGKILL:
                 _signal(left, number)  # also what they have started since
             if time.monotonic() > deadline:

@@ -34,8 +34,8 @@ from queuectl.log import Log
 from queuectl.pulse import Pulse
 from queuectl.spool import Spool
 
-#: Seconds until another try when a worker died young.
-RESPAWN = 1.0
+#: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
+RESPAWN, MOST_YOUNG = 1.0, 6
 
 #: Seconds between two starts of a watch that dies.
 REWATCH = 10.0
@@ -60,7 +60,7 @@ class Supervisor:
         self.watch: watcher.Watch | None = None
         self.flusher = Flusher(spool.path)
         self.pulse = Pulse(spool, self._warn)
-        self.stopping = 0
+        self.stopping = self.young = 0
         self.beaten = self.respawn = self.rewatch = self.rearm = 0.0
         self.quiet = False
 
@@ -73,13 +73,13 @@ class Supervisor:
         self._open_signals()
         self.spool.restore()
         self.spool.sweep()
-        liveness.sweep_supervisors(self.spool)
+        liveness.sweep(self.spool)
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
-            while self._is_needed():
+            while self.crew.hands or not self.stopping:
                 self._staff()
                 self._tend()
                 self._deal()
@@ -90,9 +90,6 @@ class Supervisor:
         finally:
             self._close()
         self.log.event("stopped", pid=os.getpid())
-
-    def _is_needed(self) -> bool:
-        return bool(self.crew.hands) or not self.stopping
 
     def _open_signals(self) -> None:
         self.wake, self.waker = executor.wake_pipe()
@@ -172,8 +169,10 @@ class Supervisor:
         self.dealer.unseen = True
         if status and not self.stopping:
             self.log.event("worker_died", worker=hand.name, pid=hand.pid, code=os.waitstatus_to_exitcode(status))
-        if time.monotonic() - hand.started < RESPAWN:
-            self.respawn = time.monotonic() + RESPAWN
+        young = status != 0 and time.monotonic() - hand.started < RESPAWN
+        self.young = min(self.young + 1, MOST_YOUNG) if young else 0
+        if young:
+            self.respawn = time.monotonic() + RESPAWN * 2 ** (self.young - 1)
         if not hand.name:
             self.beaten = 0.0  # it died before it said who it was: the next look finds what it left
             return
@@ -259,7 +258,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         """Wait until something happens, and take note of it."""
-        if not self._is_needed() or (self.stopping and not self.quiet):
+        if self.stopping and not (self.crew.hands and self.quiet):
             return
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, cancellation, disk, executor, ids, liveness, outcome, recovery, results, units
+from queuectl import admission, cancellation, disk, executor, ids, liveness, outcome, processes, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import InvalidJob
@@ -244,6 +244,9 @@ class Worker:
         )
         try:
             ended = executor.run(order, self.wake, self._asked)
+            if ended.cause:
+                # What left the process group (setsid) must not outlive the run either.
+                processes.end_all(self.name, 0, (id, attempt))
         finally:
             printed = disk.close_log(stdout, out), disk.close_log(stderr, err)
         most = settings.output_tail

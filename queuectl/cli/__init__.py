@@ -48,6 +48,7 @@ CURES = {
     errno.ENOSPC: "make room on the disk and try again",
     errno.EDQUOT: "your quota is used up: make room and try again",
     errno.EROFS: "the file system is read-only: mount it writable, or name another spool with --spool",
+    errno.EXDEV: "a spool must be on one file system, with its tmp/ and its states",
     errno.EACCES: "run as the owner of the spool, or name another with --spool",
     errno.EPERM: "run as the owner of the spool, or name another with --spool",
     errno.EMFILE: "too many open files: raise 'ulimit -n'",

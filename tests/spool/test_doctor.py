@@ -51,7 +51,13 @@ def leftover(spool, path):
     subprocess.run([sys.executable, "-c", f"from queuectl import Spool; open(Spool({str(path)!r}).temporary(), 'x')"], check=True)
 
 
+def stillborn(spool, path):
+    (path / "workers" / "gone-1-abc.lock").touch()
+    os.utime(path / "workers" / "gone-1-abc.lock", (1, 1))
+
+
 ILLS = {
+    "stillborn": stillborn,
     "directories": lambda spool, path: (path / "dead").rmdir(),
     "modes": lambda spool, path: (path / "pending").chmod(0o733),
     "leftovers": leftover,

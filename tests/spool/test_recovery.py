@@ -216,3 +216,36 @@ def test_what_an_earlier_boot_of_this_host_left_in_tmp_is_swept_at_once(spool, p
     (path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc").touch()
 
     assert spool.sweep() == 1
+
+
+@pytest.mark.parametrize("name", ["gone-1-abc.lock", "gone-1-abc.supervisor"])
+def test_what_the_stillborn_left_is_swept_but_not_that_of_a_newborn(spool, path, name):
+    (path / "workers" / name).touch()
+    liveness.sweep(spool)
+    assert os.listdir(path / "workers") == [name]
+    os.utime(path / "workers" / name, (1, 1))
+
+    liveness.sweep(spool)
+
+    assert os.listdir(path / "workers") == []
+
+
+def test_the_file_of_a_living_supervisor_is_not_swept(spool, path):
+    lock = liveness.enroll_supervisor(spool, "super-1-abc")
+    os.utime(path / "workers" / "super-1-abc.supervisor")
+
+    liveness.sweep(spool)
+    assert [who.worker for who in liveness.supervisors(spool)] == ["super-1-abc"]
+    os.close(lock)
+    liveness.sweep(spool)
+
+    assert os.listdir(path / "workers") == []
+
+
+def test_a_worker_that_cannot_write_its_record_leaves_nothing(spool, path):
+    (path / "processing").rmdir()
+
+    with pytest.raises(FileNotFoundError):
+        liveness.enroll(spool, "super-1-abc", os.getpid())
+
+    assert os.listdir(path / "workers") == []
