@@ -243,5 +243,6 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn, duplicates, unreadable, links, records, once_huge,
+    directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn,
+    duplicates, unreadable, links, records, once_huge,
 )  # fmt: skip

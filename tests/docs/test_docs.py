@@ -182,3 +182,17 @@ def test_the_demo_runs_from_a_checkout(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "600 outputs are equal; 301 jobs completed, 1 dead, none lost" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+CLAIMS = re.findall(r"^\| (\d+) \| .+ \| (tests/\S+\.py)::(test_\w+) \|$", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE)
+
+
+def test_every_fault_has_a_claim():
+    assert {int(number) for number, _, _ in CLAIMS} == set(range(1, 44))
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim[0]}-{claim[2]}")
+def test_every_claim_has_its_test(claim):
+    _, file, name = claim
+
+    assert f"def {name}(" in (ROOT / file).read_text()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from queuectl import Job, Spool, ids
+from queuectl import Job, Spool, disk, ids
 from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import decode
 from queuectl.layout import BESIDE, STATES
@@ -245,3 +245,40 @@ def test_the_sweep_leaves_the_living_and_the_young_of_other_hosts(spool, path):
 
     assert spool.sweep() == 1
     assert sorted(os.listdir(path / "tmp")) == sorted([os.path.basename(mine), theirs.name])
+
+
+@pytest.mark.parametrize("job", [{"command": "true"}, {"command": "true", "id": "a"}], ids=["own id", "chosen id"])
+def test_an_enqueue_costs_the_same_number_of_disk_calls_at_any_backlog(spool, path, monkeypatch, job):
+    def calls():
+        seam = Counting()
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "os", seam)
+            spool.enqueue({**job, **({"id": f"a{len(os.listdir(path / 'pending'))}"} if "id" in job else {})})
+        return seam.calls
+
+    calls()  # settles the settings
+    first = calls()
+    for number in range(500):
+        (path / "pending" / f"20261121T101502.123456Z-p5-a0-j{number}.json").touch()
+
+    assert calls() == first
+    assert "scandir" not in first
+    assert len(first) <= 25
+
+
+class Counting:
+    """Stands in for os and notes what is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        real = getattr(os, name)
+        if not callable(real) or isinstance(real, type):
+            return real
+
+        def call(*args, **options):
+            self.calls.append(name)
+            return real(*args, **options)
+
+        return call
