@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from queuectl import disk, host, ids
@@ -97,6 +98,15 @@ def give_back(spool: Spool, taken: str) -> None:
 
 
 def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]:
+    return judge(spool, file, lambda owner: _foreign(spool, owner))
+
+
+def _foreign(spool: Spool, owner: int) -> str | None:
+    return None if spool.trusts(owner) else f"belongs to user {owner}; only files of the spool's owner are run"
+
+
+def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job | Broken | Rejected | Literal["gone"]:
+    """What the file is; `refuse` says why a user's files are not run here, or None."""
     try:
         content = disk.read(spool.at(file), spool.settings().max_job_size)
     except FileNotFoundError:
@@ -105,8 +115,8 @@ def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]
         return Rejected(error.strerror or "is no plain file")
     except PermissionError:
         return Broken("cannot be read: permission denied", "denied")
-    if not spool.trusts(content.owner):
-        return Rejected(f"belongs to user {content.owner}; only files of the spool's owner are run")
+    if why := refuse(content.owner):
+        return Rejected(why)
     try:
         job = parse(content.data)
     except Unfinished as error:

@@ -39,7 +39,7 @@ class Dealer:
     def __init__(self, spool: Spool, *, trusts_times: bool) -> None:
         self._spool, self._trusts_times = spool, trusts_times
         self._queue, self._drops = Queue(), Drops()
-        self._versions: tuple[object, object] = (None, None)
+        self._versions: tuple[object, ...] = (None,)
         self._scanned = self._polled = self._not_before = 0.0
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
@@ -96,7 +96,8 @@ class Dealer:
         shared = len(self._spool.workers()) > len(hands)
         self._versions = self._times()
         self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), time.time(), without=held, shared=shared)
-        self._drops.update([name for name in self._queue.drops if f"pending/{name}" not in held], rang=self._rang)
+        drops = [*self._queue.drops, *self._spool.submissions()]
+        self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
 
@@ -105,14 +106,16 @@ class Dealer:
         times = self._times()
         return not self._trusts_times or None in times + self._versions or times != self._versions
 
-    def _times(self) -> tuple[object, object]:
-        """The times of pending/ and failed/; a time so young that a change could hide in it counts as none."""
-        found = []
-        for state in ("pending", "failed"):
-            version = disk.version(self._spool.at(state))
+    def _times(self) -> tuple[object, ...]:
+        """The times of the directories that jobs come into; one so young that a change could hide in it counts as none."""
+        found: list[object] = []
+        for name in ("pending", "failed", "inbox"):
+            version = disk.version(self._spool.at(name))
+            if version is None and name == "inbox":
+                continue
             young = version is None or time.time() - version[1] / 1e9 < SETTLED
             found.append(None if young else version)
-        return found[0], found[1]
+        return tuple(found)
 
     def _give(self, hand: Hand, *, among: int) -> None:
         """Hand out names: drops first, half of what is wanted; then jobs, a fair share of those left."""

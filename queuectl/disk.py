@@ -326,6 +326,17 @@ def close_to_others(path: str) -> None:
     os.chmod(path, os.stat(path).st_mode & 0o700)
 
 
+def group(path: str) -> int:
+    """The group id of `path`."""
+    return os.stat(path).st_gid
+
+
+def share(path: str, group: int, mode: int) -> None:
+    """Give `path` to a group, with these permissions."""
+    os.chown(path, -1, group)
+    os.chmod(path, mode)
+
+
 def size(path: str) -> int:
     """Bytes of a file, or of a directory's list of names; 0 if it is not there."""
     try:

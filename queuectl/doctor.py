@@ -90,7 +90,8 @@ def modes(spool: Spool) -> Iterator[Finding]:
     """Directories that others may look into, or worse, write to."""
     for path in [spool.path, *(spool.at(name) for name in (*STATES, *BESIDE))]:
         mode = disk.mode(path)
-        if mode is not None and mode & 0o077:
+        allowed = 0o010 if path == spool.path and disk.is_there(spool.at("inbox")) else 0
+        if mode is not None and mode & 0o077 & ~allowed:
             what = f"{path} is open to others (mode {mode & 0o7777:o}): who can write there runs commands as you"
             yield Finding("modes", what, "--fix makes it private", partial(disk.close_to_others, path))
 

@@ -80,6 +80,27 @@ def has_watches() -> bool:
     return bool(fd >= 0)
 
 
+def user(uid: int) -> str:
+    """The name of a user, or the number of one without a name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def groups(uid: int) -> list[int]:
+    """The groups that a user is in; none for a user without a name."""
+    import pwd
+
+    try:
+        who = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(who.pw_name, who.pw_gid)
+
+
 def nonce() -> str:
     """Six characters that make a name unique to its incarnation."""
     return os.urandom(3).hex()

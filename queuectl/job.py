@@ -59,6 +59,7 @@ class Job:
     name: str | None = None
     meta: Any = None
     created_at: float | None = None
+    submitted_by: str | None = None
 
     def due(self, created: float) -> float:
         """When the job may start, for a job that came in at `created`."""
@@ -317,4 +318,5 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "name": _optional(_text),
     "meta": _json,
     "created_at": _optional(_instant),
+    "submitted_by": _optional(_text),
 }

@@ -113,7 +113,7 @@ class Layout:
 
     def _refuse_foreign(self) -> None:
         """A directory that holds other things is not ours to fill."""
-        known = {*STATES, *BESIDE, "config.json", "config.json.lock", "spool.json"}
+        known = {*STATES, *BESIDE, "inbox", "config.json", "config.json.lock", "spool.json"}
         try:
             foreign = [name for name in disk.scan(self.path) if name not in known]
         except NotADirectoryError:
@@ -138,6 +138,16 @@ class Layout:
         if os.geteuid() == 0 and owner != 0 and not allow_root:
             why = f"{self.path} belongs to user {owner}, who would run commands as root"
             raise SpoolUnusable(f"{why}; run the workers as that user, or say --allow-root")
+
+    def share(self, group: int) -> None:
+        """Let the members of a group submit jobs: they may pass through the spool's directory and write into inbox/."""
+        disk.make(self.at("inbox"))
+        disk.share(self.at("inbox"), group, 0o3730)
+        disk.share(self.path, group, 0o710)
+
+    def submissions(self) -> list[str]:
+        """The files in inbox/, as paths from the spool; none if this spool is not shared."""
+        return sorted(f"inbox/{name}" for name in disk.scan(self.at("inbox")) if is_drop(name))
 
     def restore(self) -> None:
         """Make those directories again that somebody has removed."""

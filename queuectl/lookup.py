@@ -157,7 +157,7 @@ def full_record(spool: Spool, entry: Entry, settings: config.Settings, *, with_e
     timeout = settings.timeout if job is None or job.timeout is None else job.timeout
     if not with_env and "env" in fields:
         fields["env"] = dict.fromkeys(fields["env"])
-    more = {key: fields.get(key) for key in ("delay", "cwd", "env", "stdin", "meta")}
+    more = {key: fields.get(key) for key in ("delay", "cwd", "env", "stdin", "meta", "submitted_by")}
     return {**record(spool, entry, settings), "timeout": timeout, **more, "runs": runs(spool, entry)}
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl import admission, cancellation, disk, host, liveness, processes, results, units
+from queuectl import admission, cancellation, disk, host, inbox, liveness, processes, results, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
@@ -103,6 +103,8 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> 
             rescued += _move_on(spool, Claim(file, name, worker))
         elif text.endswith(".json"):
             admission.give_back(spool, file)
+        elif text.endswith(inbox.TAKEN):
+            inbox.give_back(spool, file)
         elif text.endswith(cancellation.END):
             disk.unlink(spool.at(file))
     liveness.dismiss(spool, worker)

@@ -102,11 +102,20 @@ class Spool(Layout):
             disk.sync(self.at("ids"))
         return [id for _, _, id in moves]
 
-    def _prepared(self, job: Job, data: bytes) -> tuple[str, str, str]:
+    def enqueue_as(self, job: Job, id: str) -> Entry:
+        """Put a job that was submitted into the queue, under this id if it has none of its own."""
+        job, data = self._checked(job)
+        temporary, target, id = self._prepared(job, data, id)
+        self._publish(temporary, target)
+        disk.sync(self.at("pending"))
+        file = f"pending/{os.path.basename(target)}"
+        return Entry("pending", Name(job.due(job.created_at or 0.0), job.priority, 0, id), file)
+
+    def _prepared(self, job: Job, data: bytes, id: str | None = None) -> tuple[str, str, str]:
         """Write a job's file in tmp/ and hold its id: (that file, where it goes, its id)."""
         temporary = self.temporary()
         self._restoring(lambda: disk.write(temporary, data))
-        id = job.id or ids.fresh()
+        id = job.id or id or ids.fresh()
         try:
             # CRASH: dying from here on leaves a link whose only other name is in tmp/; the sweep voids it.
             if job.id is not None and not self.hold_id(id, temporary):

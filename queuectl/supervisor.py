@@ -128,7 +128,7 @@ class Supervisor:
         if self.watch is None and not self.stopping and time.monotonic() >= self.rewatch:
             self.rewatch = time.monotonic() + REWATCH
             with self._complaining():
-                self.watch = watcher.start(self.spool.at("pending"), self._private())
+                self.watch = watcher.start([self.spool.at("pending"), self.spool.at("inbox")], self._private())
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""

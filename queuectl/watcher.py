@@ -1,4 +1,4 @@
-"""The watch: a child process that rings when something comes into pending/.
+"""The watch: a child process that rings when something comes into pending/ or inbox/.
 
 watchdog needs threads, and a supervisor that forks must have none; so its observer
 lives in a child behind two pipes. One byte asks it to arm, one byte answers: armed,
@@ -28,8 +28,8 @@ ARMED, RANG, DEAF = b"a", b"r", b"d"
 class Watch:
     """The supervisor's end: the child, and what it was last heard to say."""
 
-    def __init__(self, directory: str, pid: int, reader: int, writer: int) -> None:
-        self.directory, self.pid = directory, pid
+    def __init__(self, pid: int, reader: int, writer: int) -> None:
+        self.pid = pid
         self.reader, self._writer = reader, writer
         self.asked = False
 
@@ -55,8 +55,11 @@ class Watch:
         os.close(self._writer)
 
 
-def start(directory: str, forget: list[int]) -> Watch:
-    """Start a watch on `directory`; the child closes the descriptors in `forget`."""
+def start(directories: list[str], forget: list[int]) -> Watch:
+    """Start a watch on the first of `directories`, and on those of the others that are there.
+
+    The child closes the descriptors in `forget`.
+    """
     here_reads, there_writes = os.pipe()
     there_reads, here_writes = os.pipe()
     try:
@@ -68,16 +71,16 @@ def start(directory: str, forget: list[int]) -> Watch:
     if pid:
         os.close(there_writes)
         os.close(there_reads)
-        return Watch(directory, pid, here_reads, here_writes)
+        return Watch(pid, here_reads, here_writes)
     try:
         for fd in (here_reads, here_writes, *forget):
             os.close(fd)
-        _serve(directory, there_reads, there_writes)
+        _serve(directories, there_reads, there_writes)
     finally:
         os._exit(0)
 
 
-def _serve(directory: str, reader: int, writer: int) -> None:
+def _serve(directories: list[str], reader: int, writer: int) -> None:
     """The child's life: arm when asked, until the supervisor is gone."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
@@ -110,7 +113,10 @@ def _serve(directory: str, reader: int, writer: int) -> None:
 
     while os.read(reader, 64):
         try:
-            observer.schedule(Bell(), directory, event_filter=wanted)
+            bell = Bell()
+            for directory in directories:
+                if directory == directories[0] or os.path.isdir(directory):
+                    observer.schedule(bell, directory, event_filter=wanted)
             os.write(writer, ARMED)
         except OSError:
             # No inotify watch left, or the directory is gone: the supervisor's own looks go on.

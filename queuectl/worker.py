@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, cancellation, disk, executor, ids, liveness, outcome, processes, recovery, results, units
+from queuectl import admission, cancellation, disk, executor, ids, inbox, liveness, outcome, processes, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import InvalidJob
@@ -134,7 +134,8 @@ class Worker:
 
     def _admit(self, drop: str, *, last: bool) -> None:
         try:
-            answer = admission.admit(self.spool, drop, self.name, last=last)
+            act = inbox.accept if drop.startswith("inbox/") else admission.admit
+            answer = act(self.spool, drop, self.name, last=last)
         except OSError as error:
             self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
             self._restore()

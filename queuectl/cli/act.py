@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import time
 
 import click
@@ -108,15 +109,24 @@ def prune_(spool: Spool, /, as_json: bool) -> None:
 
 @click.command("init")
 @click.argument("directory", required=False)
+@click.option("--shared", metavar="GROUP", help="Let members of GROUP submit jobs, by files in DIRECTORY/inbox.")
 @click.pass_obj
-def init_(spool: Spool, /, directory: str | None) -> None:
+def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
     """Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names. One that is there stays as it is.
 
-    The first `enqueue`, `worker start` or `config set` does this as well.
+    The first `enqueue`, `worker start` or `config set` does this as well. What members of GROUP drop into the inbox runs
+    as the owner of the workers, and is stamped with their name; they cannot look at jobs, nor at each other's.
 
     \b
     queuectl init
-    queuectl init /srv/jobs
+    queuectl init /srv/jobs --shared lab
     """
     spool = Spool(directory) if directory else spool
-    click.echo(spool.make().path)
+    try:
+        group = grp.getgrnam(shared).gr_gid if shared else None
+    except KeyError:
+        raise Wrong(f"--shared: no group {shared!r} on this machine") from None
+    spool.make()
+    if group is not None:
+        spool.share(group)
+    click.echo(spool.path)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from queuectl import Spool, actions, admission, config, executor, liveness, lookup, recovery
+from queuectl import Spool, actions, admission, config, executor, inbox, liveness, lookup, recovery
 from queuectl import worker as room
 from queuectl.filename import decode
 from queuectl.layout import STATES
@@ -152,6 +152,34 @@ class Admit(Life):
 
 class AdmitWithoutId(Admit):
     fields = {"command": ["true"]}
+
+
+class Submit(Life):
+    """A file in the inbox of a shared spool becomes a job."""
+
+    fields = {"command": ["true"]}
+
+    def prepare(self):
+        super().prepare()
+        self.spool.share(os.getgid())
+        (self.path / "inbox" / "x.json").write_text(json.dumps(self.fields))
+
+    def live(self):
+        inbox.accept(self.spool, "inbox/x.json", self.worker().name, last=False)
+
+    def check(self, *, survived):
+        worker = self.worker()
+        for drop in self.spool.submissions():
+            assert isinstance(inbox.accept(self.spool, drop, worker.name, last=True), admission.Admitted)
+        liveness.dismiss(self.spool, worker.name)
+        os.close(self.lock)
+        [entry] = self.spool.entries("pending")
+        assert lookup.read(self.spool, entry.file).submitted_by
+        assert os.listdir(self.path / "inbox") == names(self.path, "rejected") == []
+
+
+class SubmitChosen(Submit):
+    fields = {"command": ["true"], "id": "mine"}
 
 
 class Reject(Life):

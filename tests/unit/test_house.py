@@ -24,7 +24,7 @@ FLOORS = [
     ["layout"],
     ["spool"],
     ["liveness", "admission"],
-    ["cancellation", "lookup"],
+    ["cancellation", "lookup", "inbox"],
     ["recovery"],
     ["worker", "actions", "doctor"],
     ["dealer", "pulse"],
