@@ -21,13 +21,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, lookup, recovery, results
-from queuectl.errors import Locked, QueuectlError
+from queuectl import config, disk, host, ids, liveness, recovery, results
+from queuectl.errors import InvalidJob, Locked, QueuectlError
+from queuectl.job import parse
 from queuectl.layout import BESIDE, STATES, Entry
 from queuectl.spool import Spool
 
 #: Seconds between the clock of this host and that of the file system above which people should know.
 SKEW = 2.0
+
+#: Seconds for which a file without a job is left alone: the job may be just moving.
+YOUNG = 60
+
+#: Bytes of the largest job file that is looked into; max_job_size may have been lowered since it came.
+LARGEST_JOB = 1024**3
 
 #: Bytes of a directory of few names above which listing it is slow: it once held very many.
 HUGE = 4 * 1024 * 1024
@@ -145,10 +152,11 @@ def stillborn(spool: Spool) -> Iterator[Finding]:
     names = list(disk.scan(spool.at("workers")))
     records = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     locks = [name for name in names if name.endswith((".lock", liveness.SUPERVISOR)) and name.rpartition(".")[0] not in records]
-    count = sum(disk.is_held(spool.at("workers", name)) is False for name in locks)
+    old = [name for name in locks if time.time() - (disk.modified(spool.at("workers", name)) or time.time()) > liveness.NEWBORN]
+    count = sum(disk.is_held(spool.at("workers", name)) is False for name in old)
     if count:
         what = f"{count} files in {spool.at('workers')} were left by workers and supervisors that are gone"
-        yield Finding("stillborn", what, "--fix removes those older than a minute", partial(liveness.sweep, spool))
+        yield Finding("stillborn", what, "--fix removes them", partial(liveness.sweep, spool))
 
 
 def duplicates(spool: Spool) -> Iterator[Finding]:
@@ -181,8 +189,8 @@ def records(spool: Spool) -> Iterator[Finding]:
         for name in disk.scan(spool.at(directory)):
             id = name.removesuffix(".jsonl") if directory == "results" else name.rsplit(".", 2)[0]
             ours = name.endswith(".jsonl") if directory == "results" else name.endswith((".out", ".err"))
-            if ours and id not in known and spool.state_of(id) is None:
-                path = spool.at(directory, name)
+            path = spool.at(directory, name)
+            if ours and id not in known and _is_abandoned(spool, id, path):
                 yield Finding("records", f"{path} belongs to no job", "--fix removes it", partial(disk.unlink, path))
     for state in ("completed", "dead"):
         for entry in spool.entries(state):
@@ -192,12 +200,24 @@ def records(spool: Spool) -> Iterator[Finding]:
                 )
 
 
+def _is_abandoned(spool: Spool, id: str, path: str) -> bool:
+    """Whether a file of a job's history has no job: seen twice, since a job can move against the order of a look, and not young."""
+    age = time.time() - (disk.modified(path) or time.time())
+    return age > YOUNG and spool.state_of(id) is None and spool.state_of(id) is None
+
+
 def unreadable(spool: Spool) -> Iterator[Finding]:
     """Files under a full name that are no jobs."""
     for entry in _all(spool):
-        if lookup.read(spool, entry.file) is None and disk.is_there(spool.at(entry.file)):
-            act = None if entry.state == "processing" else partial(spool.reject, entry.file, "it cannot be read as a job")
-            yield Finding("unreadable", f"{entry.file} cannot be read as a job", "--fix sets it aside in rejected/", act)
+        try:
+            parse(disk.read(spool.at(entry.file), LARGEST_JOB).data)
+        except FileNotFoundError:
+            continue  # it has moved meanwhile
+        except InvalidJob as error:
+            act = None if entry.state == "processing" else partial(spool.reject, entry.file, str(error))
+            yield Finding("unreadable", f"{entry.file} is no job: {error}", "--fix sets it aside in rejected/", act)
+        except OSError as error:
+            yield Finding("unreadable", f"{entry.file} cannot be read: {error.strerror}", "see the file, and the disk")
 
 
 def file_system(spool: Spool) -> Iterator[Finding]:

@@ -165,10 +165,16 @@ def _input(text: str | None) -> Iterator[int]:
         finally:
             os.close(fd)
         return
-    with tempfile.TemporaryFile() as file:
-        file.write(text.encode())
-        file.flush()
-        file.seek(0)
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  closed below; only the making of it may fail like this
+    except OSError as error:
+        raise CannotStart(f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE) from None
+    with file:
+        try:
+            file.write(text.encode())
+            file.seek(0)
+        except OSError as error:
+            raise CannotStart(f"cannot keep its stdin: {error.strerror}", NOT_RUNNABLE) from None
         yield file.fileno()
 
 

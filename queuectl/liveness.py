@@ -68,9 +68,15 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     fd = disk.hold(spool.at("workers", worker + ".lock"))
     try:
         disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n")
-        disk.make(spool.at("processing", worker))
+        try:
+            disk.make(spool.at("processing", worker))
+        except FileNotFoundError:
+            spool.restore()  # somebody removed processing/ itself
+            disk.make(spool.at("processing", worker))
     except OSError:
-        dismiss(spool, worker)
+        for end in (".json", ".lock"):
+            disk.unlink(spool.at("workers", worker + end))
+        os.close(fd)
         raise
     return record, fd
 

@@ -22,7 +22,7 @@ CANCELLED = "cancelled while it ran"
 def meaning(ended: Ended) -> tuple[Outcome, str | None]:
     """The outcome of a run and its reason in words."""
     if ended.cause == "timeout":
-        return "timeout", f"took longer than its timeout ({units.span(ended.finished_at - ended.started_at)})"
+        return "timeout", "took longer than its timeout"
     if ended.cause == "cancelled":
         return "cancelled", CANCELLED
     if ended.cause == "output":

@@ -94,7 +94,8 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> 
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
     is_here = record.is_here if record is not None else not host.is_shared(spool.path)
-    if held and is_here and not processes.end_all(worker, ORPHAN_GRACE):
+    runs = [(name.id, name.attempts) for text in held if (name := decode(text))]
+    if is_here and not all(processes.end_all(worker, ORPHAN_GRACE, run) for run in runs):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = []
     for text in held:

@@ -143,9 +143,8 @@ class Spool(Layout):
     def hold_id(self, id: str, file: str) -> bool:
         """Make `id` the id of the job in `file` (absolute). False: another job here has it."""
         directory = self.at("ids")
-        if ids.is_ours(id):
-            # Jobs of ours have no link, so only a look tells whether this one was chosen before.
-            return not self._is_elsewhere(id, file)
+        if ids.is_ours(id) and self._is_elsewhere(id, file):
+            return False  # a job whose id we made has no link: only a look finds it
         if ids.hold(directory, id, file):
             return True
         if not ids.is_void(directory, id):

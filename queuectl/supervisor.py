@@ -94,7 +94,8 @@ class Supervisor:
     def _open_signals(self) -> None:
         self.wake, self.waker = executor.wake_pipe()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's &, wants it ignored
+            # nohup, or a shell's &, wants these two ignored; the others are how we are stopped.
+            if number not in (signal.SIGHUP, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         # The command line dies of a closed pipe like every Unix tool; we have workers at the other ends of ours.
@@ -195,9 +196,9 @@ class Supervisor:
             self._staff()
         if now - self.beaten >= self.settings.heartbeat_interval:
             self.beaten = now
-            self._beat()
-            self._rescue()
-            self._relay_cancels()
+            for chore in (self._beat, self._rescue, self._relay_cancels):
+                with self._complaining():
+                    chore()
         with self._complaining():
             self.flusher.flush()
 

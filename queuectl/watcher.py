@@ -86,9 +86,12 @@ def _serve(directories: list[str], reader: int, writer: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    import logging
+
     from watchdog import events
     from watchdog.observers import Observer
 
+    logging.disable()  # our log has lines of one form only
     # A removal counts, too: that of pending/ itself must be noticed.
     wanted = [
         events.FileCreatedEvent,

@@ -4,6 +4,7 @@ After each death the next supervisor's recovery runs, and then: every job that w
 with its bytes unchanged; nothing half-made is left; and it can be run to its end.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -67,6 +68,16 @@ class Life:
         record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
         here, self.there = pair()
         return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), wake)
+
+    @contextlib.contextmanager
+    def enrolled(self):
+        """A worker's place in the spool, for what a test does itself; nothing of it stays open."""
+        record, lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        try:
+            yield record.worker
+            assert liveness.dismiss(self.spool, record.worker)
+        finally:
+            os.close(lock)
 
     def claim(self, worker, id):
         [entry] = self.spool.entries_of(id)
@@ -143,11 +154,9 @@ class Admit(Life):
 
     def finish_admission(self):
         """What the next worker does with what is a drop again."""
-        worker = self.worker()
-        for drop in self.spool.drops():
-            assert isinstance(admission.admit(self.spool, drop, worker.name, last=True), admission.Admitted)
-        liveness.dismiss(self.spool, worker.name)
-        os.close(self.lock)
+        with self.enrolled() as worker:
+            for drop in self.spool.drops():
+                assert isinstance(admission.admit(self.spool, drop, worker, last=True), admission.Admitted)
 
 
 class AdmitWithoutId(Admit):
@@ -168,11 +177,9 @@ class Submit(Life):
         inbox.accept(self.spool, "inbox/x.json", self.worker().name, last=False)
 
     def check(self, *, survived):
-        worker = self.worker()
-        for drop in self.spool.submissions():
-            assert isinstance(inbox.accept(self.spool, drop, worker.name, last=True), admission.Admitted)
-        liveness.dismiss(self.spool, worker.name)
-        os.close(self.lock)
+        with self.enrolled() as worker:
+            for drop in self.spool.submissions():
+                assert isinstance(inbox.accept(self.spool, drop, worker, last=True), admission.Admitted)
         [entry] = self.spool.entries("pending")
         assert lookup.read(self.spool, entry.file).submitted_by
         assert os.listdir(self.path / "inbox") == names(self.path, "rejected") == []
@@ -403,14 +410,12 @@ def audit(life):
 
 def run_all(life):
     """Every job that is left can be claimed and completed, once."""
-    recorded = life.worker()
-    for state in ("pending", "failed"):
-        for entry in list(life.spool.entries(state)):
-            claim = life.spool.claim(entry.file, recorded.name, time.time())
-            assert claim
-            assert life.spool.file(claim, life.spool.target(claim, "completed", time.time()))
-    assert liveness.dismiss(life.spool, recorded.name)
-    os.close(life.lock)
+    with life.enrolled() as worker:
+        for state in ("pending", "failed"):
+            for entry in list(life.spool.entries(state)):
+                claim = life.spool.claim(entry.file, worker, time.time())
+                assert claim
+                assert life.spool.file(claim, life.spool.target(claim, "completed", time.time()))
 
 
 def each_point(kind, path_of, act, *, tidy=False):

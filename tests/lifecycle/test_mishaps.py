@@ -292,3 +292,61 @@ def test_logs_follow_a_job_that_was_put_back_and_runs_again(queuectl, path, tmp_
         (tmp_path / "go").touch()
         rest = follow.communicate(timeout=30)[0]
     assert [first, rest] == [f"run {pid}\n".encode() for pid in pids(tmp_path)]
+
+
+def test_workers_that_a_script_started_in_the_background_can_be_stopped_now(queuectl, path, tmp_path):
+    """A shell without job control starts them with SIGINT and SIGQUIT ignored."""
+    pidfile_job(queuectl, tmp_path)
+    script = f"{sys.executable} -m queuectl worker start >/dev/null 2>&1 & echo $!"
+    pid = subprocess.run(["sh", "-c", script], env=environment(path), capture_output=True, text=True, check=True).stdout.strip()
+    until(lambda: pids(tmp_path))
+
+    assert queuectl("worker", "stop", "--now") == f"stopped {pid}\n"
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_what_an_ended_job_left_running_survives_the_death_of_its_worker(queuectl, path, tmp_path):
+    queuectl("enqueue", "--id", "service", "-c", f"setsid sleep 600 & echo $! > {tmp_path}/service")
+    with Workers(path) as workers:
+        until(lambda: ids_in(path, "completed") == ["service"])
+        service = int((tmp_path / "service").read_text())
+        try:
+            pidfile_job(queuectl, tmp_path)
+            until(lambda: pids(tmp_path))
+            os.kill(workers.records()[0]["pid"], signal.SIGKILL)
+            until(lambda: len(pids(tmp_path)) == 2)
+            assert is_running(service)
+        finally:
+            os.kill(service, signal.SIGKILL)
+
+
+def test_a_stdin_that_cannot_be_kept_is_a_failure_with_a_reason(queuectl, path, tmp_path):
+    (tmp_path / "td").mkdir()
+    with Workers(path, TMPDIR=str(tmp_path / "td")) as workers:
+        queuectl("enqueue", '{"id": "first", "command": "cat", "stdin": "x"}')
+        until(lambda: ids_in(path, "completed") == ["first"])
+        (tmp_path / "td").rmdir()
+        queuectl("enqueue", '{"id": "a", "command": "cat", "stdin": "x", "max_retries": 1}')
+        until(lambda: ids_in(path, "dead") == ["a"])
+    assert workers.events("worker_died") == []
+    assert "cannot keep its stdin" in queuectl.json("show", "a")["runs"][0]["reason"]
+
+
+def test_racing_enqueues_of_ids_of_our_own_shape_have_one_winner_each(spool, path):
+    from queuectl.errors import IdTaken
+    from tests.faults.test_races import together
+
+    ids = [f"2026112207{number:07}" for number in range(40)]
+
+    def enqueue():
+        won = 0
+        for id in ids:
+            try:
+                spool.enqueue({"command": "true", "id": id})
+                won += 1
+            except IdTaken:
+                pass
+        return won
+
+    assert sum(together(enqueue, enqueue, enqueue)) == len(ids)
+    assert ids_in(path, "pending") == ids

@@ -51,6 +51,11 @@ def leftover(spool, path):
     subprocess.run([sys.executable, "-c", f"from queuectl import Spool; open(Spool({str(path)!r}).temporary(), 'x')"], check=True)
 
 
+def abandoned(file):
+    file.write_text('{"claim": "x"}\n')
+    os.utime(file, (1, 1))
+
+
 def stillborn(spool, path):
     (path / "workers" / "gone-1-abc.lock").touch()
     os.utime(path / "workers" / "gone-1-abc.lock", (1, 1))
@@ -65,7 +70,7 @@ ILLS = {
     "duplicates": copy_of_a_job,
     "unreadable": unreadable_job,
     "links": void_link,
-    "records": lambda spool, path: (path / "results" / "gone.jsonl").write_text('{"claim": "x"}\n'),
+    "records": lambda spool, path: abandoned(path / "results" / "gone.jsonl"),
 }
 
 
@@ -97,7 +102,7 @@ def test_a_missing_link_is_made_again(spool, path):
 
 
 def test_logs_without_a_job_go_and_those_of_supervisors_stay(spool, path):
-    (path / "logs" / "gone.1.out").touch()
+    abandoned(path / "logs" / "gone.1.out")
     (path / "logs" / "workers-mars-20261122T101502-4709.log").touch()
 
     assert visit(spool, fix=True) == [("records", True)]
@@ -111,6 +116,21 @@ def test_mending_a_copy_keeps_the_job_and_sets_the_copy_aside(spool, path):
 
     assert (ids_in(path, "dead"), names(path, "pending")) == (["a"], [])
     assert len(names(path, "rejected")) == 2
+
+
+def test_a_young_history_without_a_job_is_left_alone(spool, path):
+    (path / "results" / "moving.jsonl").write_text('{"claim": "x"}\n')
+
+    assert visit(spool, fix=True) == []
+
+
+def test_jobs_larger_than_a_lowered_limit_are_jobs_all_the_same(spool, path):
+    spool.enqueue({"command": "true", "name": "x" * 500})
+    spool._flags = {"max_job_size": 100}
+    spool._live = None
+
+    assert visit(spool, fix=True) == []
+    assert len(names(path, "pending")) == 1
 
 
 def test_an_ended_job_without_a_record_is_told_and_left(spool, path):

@@ -148,7 +148,7 @@ def test_a_drop_that_the_dead_was_admitting_is_pending_again(spool, path, worker
 
 def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, worker):
     claim(spool, worker)
-    env = {**os.environ, "QUEUECTL_WORKER": worker.worker}
+    env = {**os.environ, "QUEUECTL_WORKER": worker.worker, "QUEUECTL_JOB_ID": "a", "QUEUECTL_ATTEMPT": "1"}
     orphan = subprocess.Popen(
         [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEPER], env=env, start_new_session=True
     )
@@ -244,8 +244,9 @@ def test_the_file_of_a_living_supervisor_is_not_swept(spool, path):
 
 def test_a_worker_that_cannot_write_its_record_leaves_nothing(spool, path):
     (path / "processing").rmdir()
+    (path / "processing").touch()
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotADirectoryError):
         liveness.enroll(spool, "super-1-abc", os.getpid())
 
     assert os.listdir(path / "workers") == []
