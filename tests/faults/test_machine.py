@@ -200,4 +200,4 @@ class Spools(RuleBasedStateMachine):
 
 
 TestSpools = Spools.TestCase
-TestSpools.settings = settings(max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestSpools.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
