@@ -299,9 +299,14 @@ def test_workers_that_a_script_started_in_the_background_can_be_stopped_now(queu
     pidfile_job(queuectl, tmp_path)
     script = f"{sys.executable} -m queuectl worker start >/dev/null 2>&1 & echo $!"
     pid = subprocess.run(["sh", "-c", script], env=environment(path), capture_output=True, text=True, check=True).stdout.strip()
-    until(lambda: pids(tmp_path))
+    try:
+        until(lambda: pids(tmp_path))
+        assert queuectl("worker", "stop", "--now", "--timeout", "20") == f"stopped {pid}\n"
+    finally:
+        if is_running(int(pid)):
+            os.kill(int(pid), signal.SIGTERM)
+            os.kill(int(pid), signal.SIGTERM)
 
-    assert queuectl("worker", "stop", "--now") == f"stopped {pid}\n"
     assert ids_in(path, "pending") == ["a"]
 
 
