@@ -98,10 +98,11 @@ def give_back(spool: Spool, taken: str) -> None:
 
 
 def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]:
-    return judge(spool, file, lambda owner: _foreign(spool, owner))
+    return judge(spool, file, lambda owner: foreign(spool, owner))
 
 
-def _foreign(spool: Spool, owner: int) -> str | None:
+def foreign(spool: Spool, owner: int) -> str | None:
+    """Why files of a user are not run here; None: they are."""
     return None if spool.trusts(owner) else f"belongs to user {owner}; only files of the spool's owner are run"
 
 

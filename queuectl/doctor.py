@@ -152,7 +152,7 @@ def stillborn(spool: Spool) -> Iterator[Finding]:
     names = list(disk.scan(spool.at("workers")))
     records = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     locks = [name for name in names if name.endswith((".lock", liveness.SUPERVISOR)) and name.rpartition(".")[0] not in records]
-    old = [name for name in locks if time.time() - (disk.modified(spool.at("workers", name)) or time.time()) > liveness.NEWBORN]
+    old = [name for name in locks if liveness.age_of(spool.at("workers", name)) > liveness.NEWBORN]
     count = sum(disk.is_held(spool.at("workers", name)) is False for name in old)
     if count:
         what = f"{count} files in {spool.at('workers')} were left by workers and supervisors that are gone"
@@ -202,8 +202,7 @@ def records(spool: Spool) -> Iterator[Finding]:
 
 def _is_abandoned(spool: Spool, id: str, path: str) -> bool:
     """Whether a file of a job's history has no job: seen twice, since a job can move against the order of a look, and not young."""
-    age = time.time() - (disk.modified(path) or time.time())
-    return age > YOUNG and spool.state_of(id) is None and spool.state_of(id) is None
+    return liveness.age_of(path) > YOUNG and spool.state_of(id) is None and spool.state_of(id) is None
 
 
 def unreadable(spool: Spool) -> Iterator[Finding]:

@@ -118,17 +118,19 @@ def sweep(spool: Spool) -> None:
         else:
             known = disk.is_there(spool.at("workers", stem + ".json")) or disk.is_there(spool.at("processing", stem))
             dead = end == ".lock" and not known and _is_free(path, newborn=True)
-        if dead or (end == SUPERVISOR and _age(path) > SWEEP_AGE):
+        if dead or (end == SUPERVISOR and age_of(path) > SWEEP_AGE):
             disk.unlink(path)
 
 
 def _is_free(path: str, *, newborn: bool) -> bool:
     """Whether nobody holds the file at `path`; one that may be `newborn` must have been there for a while."""
-    return disk.is_held(path) is False and not (newborn and _age(path) < NEWBORN)
+    return disk.is_held(path) is False and not (newborn and age_of(path) < NEWBORN)
 
 
-def _age(path: str) -> float:
-    return time.time() - (disk.modified(path) or time.time())
+def age_of(path: str) -> float:
+    """Seconds since the file at `path` was last modified, by this host's clock; 0 if it is not there."""
+    now = time.time()
+    return now - (disk.modified(path) or now)
 
 
 def dismiss(spool: Spool, worker: str) -> bool:

@@ -187,8 +187,8 @@ class Worker:
             self._reject(claim, str(error) if isinstance(error, InvalidJob) else error.strerror)
             return None
         id = claim.name.id
-        if not self.spool.trusts(content.owner):
-            self._reject(claim, f"belongs to user {content.owner}; only files of the spool's owner are run")
+        if why := admission.foreign(self.spool, content.owner):
+            self._reject(claim, why)
             return None
         if job.id not in (None, id):
             self._reject(claim, f"the id inside is {job.id!r} and the name says {id!r}")
