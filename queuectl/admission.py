@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 from queuectl import disk, host, ids
 from queuectl.errors import InvalidJob
-from queuectl.filename import Name, decode, encode, fitted, resembles
+from queuectl.filename import Name, decode, encode, renamed, resembles
 from queuectl.job import Job, Unfinished, parse
 from queuectl.spool import Spool
 
@@ -92,9 +92,7 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
 
 def give_back(spool: Spool, taken: str) -> None:
     """Put a drop back into pending/, under a name of its own: a newer drop may have its old one."""
-    stem = os.path.basename(taken).removesuffix(".json")
-    name = fitted("", stem, 150) + f".{host.nonce()}.json"
-    disk.rename(spool.at(taken), spool.at("pending", name))
+    disk.rename(spool.at(taken), spool.at("pending", renamed(os.path.basename(taken), host.nonce())))
 
 
 def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]:

@@ -1,7 +1,7 @@
 """The disk: the only room that changes it, one small function for each thing we ask of it.
 
-Every call goes through `os` as this module sees it, so a test can put a liar or a
-killer in its place and cover every other room at once.
+Every call goes through `os` and `libc` as this module sees them, so a test can put a liar or a
+killer in their place and cover every other room at once.
 
 Promises
     rename answers True if the file is at its target, False if somebody else took the
@@ -24,6 +24,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from queuectl import libc
 
 #: The mode of every file and directory of ours: nobody else's business.
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
@@ -163,13 +165,10 @@ def sync_all(path: str) -> None:
     if sys.platform != "linux":
         os.sync()
         return
-    import ctypes  # os has no syncfs
-
     fd = os.open(path, _DIRECTORY)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(fd):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), path)
+        with naming(path):
+            libc.syncfs(fd)
     finally:
         os.close(fd)
 
@@ -187,6 +186,20 @@ def rename(source: str, target: str) -> bool:
             return False
         raise
     return True
+
+
+def rename_new(source: str, target: str) -> bool:
+    """Move a file to a name that others may use, too, but never over theirs. False: the name is taken."""
+    try:
+        libc.renameat2(source, target, libc.NOREPLACE)
+    except FileExistsError:
+        return False
+    return True
+
+
+def exchange(one: str, other: str) -> None:
+    """Let two directories take each other's name, at once."""
+    libc.renameat2(one, other, libc.EXCHANGE)
 
 
 def replace(source: str, target: str) -> None:

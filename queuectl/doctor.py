@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, recovery, results
+from queuectl import config, disk, host, ids, liveness, recovery, renewal, results
 from queuectl.errors import InvalidJob, Locked, QueuectlError
 from queuectl.job import parse
 from queuectl.layout import BESIDE, STATES, Entry
@@ -148,12 +148,8 @@ def orphans(spool: Spool) -> Iterator[Finding]:
 
 
 def stillborn(spool: Spool) -> Iterator[Finding]:
-    """Locks in workers/ that nobody holds and that have no record."""
-    names = list(disk.scan(spool.at("workers")))
-    records = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-    locks = [name for name in names if name.endswith((".lock", liveness.SUPERVISOR)) and name.rpartition(".")[0] not in records]
-    old = [name for name in locks if liveness.age_of(spool.at("workers", name)) > liveness.NEWBORN]
-    count = sum(disk.is_held(spool.at("workers", name)) is False for name in old)
+    """Files in workers/ of those who are gone, beside the records of workers."""
+    count = len(liveness.leftovers(spool))
     if count:
         what = f"{count} files in {spool.at('workers')} were left by workers and supervisors that are gone"
         yield Finding("stillborn", what, "--fix removes them", partial(liveness.sweep, spool))
@@ -248,12 +244,13 @@ def watches(spool: Spool) -> Iterator[Finding]:
 
 def once_huge(spool: Spool) -> Iterator[Finding]:
     """Directories that held so many files once that listing them is slow for ever."""
-    for name in ("pending", "failed", "completed", "dead", "results", "logs", "tmp"):
-        size = disk.size(spool.at(name))
-        if size > HUGE and sum(1 for _ in disk.scan(spool.at(name))) < FEW:
-            what = f"{spool.at(name)} has {size // 1024} kB for few names: it once held very many"
-            cure = "stop the workers, then: mv it aside, mkdir it with mode 700, and mv its files back"
-            yield Finding("once huge", what, cure)
+    for state in renewal.PLACES:
+        size = disk.size(spool.at(state))
+        if size > HUGE and sum(1 for _ in disk.scan(spool.at(state))) < FEW:
+            what = f"{spool.at(state)} has {size // 1024} kB for few names: it once held very many"
+            yield Finding(
+                "once huge", what, "--fix swaps it for a new one, also while jobs come and go", partial(renewal.renew, spool, state)
+            )
 
 
 def _all(spool: Spool) -> Iterator[Entry]:

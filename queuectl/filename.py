@@ -116,3 +116,8 @@ def fitted(prefix: str, text: str, most: int = 200) -> str:
     while len(kept.encode("utf-8", "surrogateescape")) > room:
         kept = kept[:-1]
     return prefix + kept
+
+
+def renamed(drop: str, nonce: str) -> str:
+    """Another name for a drop, so that a newer one may have its old name."""
+    return fitted("", drop.removesuffix(".json"), 150) + f".{nonce}.json"

@@ -24,7 +24,7 @@ from dataclasses import replace
 from queuectl import admission, disk, host, ids
 from queuectl.admission import Admitted, Answer, Broken, Rejected
 from queuectl.errors import IdTaken
-from queuectl.filename import fitted
+from queuectl.filename import fitted, renamed
 from queuectl.job import Job
 from queuectl.spool import Spool
 
@@ -71,7 +71,7 @@ def give_back(spool: Spool, taken: str) -> None:
     if spool.state_of(id) is not None and isinstance(found, Job):
         disk.unlink(spool.at(taken))
     else:
-        disk.rename(spool.at(taken), spool.at("inbox", fitted("", os.path.basename(taken), 150) + f".{host.nonce()}.json"))
+        disk.rename(spool.at(taken), spool.at("inbox", renamed(os.path.basename(taken), host.nonce())))
 
 
 def _id_of(spool: Spool, file: str) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -32,9 +31,6 @@ BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
 
 #: The format that this program reads and writes.
 VERSION = 1
-
-#: Seconds after which a file in tmp/ that another host left behind is swept.
-TMP_AGE = 3600
 
 _serial = itertools.count()
 
@@ -163,29 +159,6 @@ class Layout:
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""
         return self.at("tmp", f"{os.getpid()}~{host.place()}~{next(_serial)}{host.nonce()}")
-
-    def sweep(self, *, look_only: bool = False) -> int:
-        """Remove what the dead left in tmp/, and say how many files that are; with `look_only` just say it.
-
-        On this host a file goes when its process is gone, elsewhere after an hour.
-        """
-        swept = 0
-        for name in disk.scan(self.at("tmp")):
-            path = self.at("tmp", name)
-            left = self._is_left(name)
-            swept += left and (look_only or disk.unlink(path))
-        return swept
-
-    def _is_left(self, name: str) -> bool:
-        """Whether the process that made this file in tmp/ is gone."""
-        pid, _, rest = name.partition("~")
-        place, here = rest.split("~")[:3], host.place()
-        if pid.isdigit() and place == str(here).split("~"):
-            return not host.is_running(int(pid))
-        if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
-            return True  # of an earlier boot of this host
-        modified = disk.modified(self.at("tmp", name))
-        return modified is not None and time.time() - modified > TMP_AGE
 
     # -- looking at names
 

@@ -95,6 +95,11 @@ def enroll_supervisor(spool: Spool, name: str) -> int:
     return fd
 
 
+def beat_supervisor(spool: Spool, name: str) -> bool:
+    """Say that a supervisor is alive. False: somebody has removed its file."""
+    return disk.touch(spool.at("workers", name + SUPERVISOR))
+
+
 def dismiss_supervisor(spool: Spool, name: str) -> None:
     """Remove what a supervisor left of itself."""
     disk.unlink(spool.at("workers", name + SUPERVISOR))
@@ -108,7 +113,14 @@ def supervisors(spool: Spool) -> list[Record]:
 
 
 def sweep(spool: Spool) -> None:
-    """Remove what the dead left in workers/ beside the records of workers: files of supervisors, and locks of the stillborn."""
+    """Remove what the dead left in workers/ beside the records of workers."""
+    for path in leftovers(spool):
+        disk.unlink(path)
+
+
+def leftovers(spool: Spool) -> list[str]:
+    """What the dead left in workers/ beside the records of workers: files of supervisors, and locks of the stillborn."""
+    found = []
     for name in list(disk.scan(spool.at("workers"))):
         stem, end = os.path.splitext(name)
         path = spool.at("workers", name)
@@ -119,7 +131,8 @@ def sweep(spool: Spool) -> None:
             known = disk.is_there(spool.at("workers", stem + ".json")) or disk.is_there(spool.at("processing", stem))
             dead = end == ".lock" and not known and _is_free(path, newborn=True)
         if dead or (end == SUPERVISOR and age_of(path) > SWEEP_AGE):
-            disk.unlink(path)
+            found.append(path)
+    return found
 
 
 def _is_free(path: str, *, newborn: bool) -> bool:

@@ -84,6 +84,11 @@ def end_all(worker: str, grace: float, run: tuple[str, int] | None = None) -> bo
     return not left
 
 
+def terminate(worker: str) -> None:
+    """Ask every process of a worker to end, and wait for none."""
+    _signal(of_worker(worker), signal.SIGTERM)
+
+
 def kill(pid: int) -> None:
     """SIGKILL one process, if it is still there."""
     _signal([pid], signal.SIGKILL)

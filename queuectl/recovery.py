@@ -52,25 +52,47 @@ def rescue(
 
     With `complain`, a worker whose things cannot be read or moved is no obstacle to the rescue of the others.
     """
+    dead: dict[str, liveness.Record | None] = {}
     rescued: list[Rescued] = []
-    for worker in liveness.names(spool):
+
+    def judge(worker: str) -> None:
+        record = liveness.read(spool, worker)
+        if _is_dead(spool, observer, worker, record):
+            dead[worker] = record
+
+    def move_on(worker: str) -> None:
+        rescued.extend(rescue_worker(spool, worker, dead[worker], max(0.0, deadline - time.monotonic())))
+
+    _each([worker for worker in liveness.names(spool) if worker not in spare], judge, complain)
+    # All their commands have the same grace, not one after the other: our own workers wait for it.
+    for worker, record in dead.items():
+        if _has_processes_here(spool, record):
+            processes.terminate(worker)
+    deadline = time.monotonic() + ORPHAN_GRACE
+    _each(list(dead), move_on, complain)
+    return rescued
+
+
+def _each(workers: list[str], act: Callable[[str], None], complain: Callable[[str], None] | None) -> None:
+    for worker in workers:
         try:
-            if worker not in spare:
-                rescued += _rescue_if_dead(spool, observer, worker)
+            act(worker)
         except OSError as error:
             if complain is None:
                 raise
             complain(f"cannot rescue the jobs of {worker}: {error}")
-    return rescued
 
 
-def _rescue_if_dead(spool: Spool, observer: liveness.Observer, worker: str) -> list[Rescued]:
-    record = liveness.read(spool, worker)
+def _is_dead(spool: Spool, observer: liveness.Observer, worker: str, record: liveness.Record | None) -> bool:
     if observer.is_alive(worker, record):
         if record is None or not record.is_here or not observer.is_silent(worker):
-            return []
+            return False
         end_hung(spool, record)
-    return rescue_worker(spool, worker, record)
+    return True
+
+
+def _has_processes_here(spool: Spool, record: liveness.Record | None) -> bool:
+    return record.is_here if record is not None else not host.is_shared(spool.path)
 
 
 def end_hung(spool: Spool, record: liveness.Record) -> None:
@@ -88,14 +110,13 @@ def end_hung(spool: Spool, record: liveness.Record) -> None:
         time.sleep(0.01)
 
 
-def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None) -> list[Rescued]:
-    """Move on what one dead worker held."""
+def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None, grace: float = ORPHAN_GRACE) -> list[Rescued]:
+    """Move on what one dead worker held; its commands get `grace` seconds between TERM and KILL."""
     if record is not None and disk.is_held(spool.at("workers", worker + ".lock")):
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
-    is_here = record.is_here if record is not None else not host.is_shared(spool.path)
     runs = [(name.id, name.attempts) for text in held if (name := decode(text))]
-    if is_here and not all(processes.end_all(worker, ORPHAN_GRACE, run) for run in runs):
+    if _has_processes_here(spool, record) and not all(processes.end_all(worker, grace, run) for run in runs):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = []
     for text in held:

@@ -27,11 +27,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import config, disk, ids, results
+from queuectl import config, disk, host, ids, renewal, results
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
 from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, stamp
 from queuectl.job import Job, from_dict
 from queuectl.layout import Entry, Layout
+
+#: Seconds after which a file in tmp/ that another host left behind is swept.
+TMP_AGE = 3600
 
 #: Jobs that one bulk enqueue makes durable together.
 BULK = 1000
@@ -171,6 +174,37 @@ class Spool(Layout):
 
     def _is_elsewhere(self, id: str, file: str) -> bool:
         return any(self.at(entry.file) != file for entry in self.entries_of(id))
+
+    # -- what the dead left
+
+    def sweep(self, *, look_only: bool = False) -> int:
+        """Remove what the dead left in tmp/, and say how many files that are; with `look_only` just say it.
+
+        On this host a file goes when its process is gone, elsewhere after an hour. Jobs that are there because somebody
+        died while renewing a directory go back.
+        """
+        swept = 0
+        for name in disk.scan(self.at("tmp")):
+            left = self._is_left(name)
+            swept += left and (look_only or self._swept(self.at("tmp", name)))
+        return swept
+
+    def _swept(self, path: str) -> bool:
+        if renewal.state_of(path):
+            renewal.bring_back(self, path)
+            return True
+        return disk.unlink(path)
+
+    def _is_left(self, name: str) -> bool:
+        """Whether the process that made this file in tmp/ is gone."""
+        pid, _, rest = name.partition("~")
+        place, here = rest.split("~")[:3], host.place()
+        if pid.isdigit() and place == str(here).split("~"):
+            return not host.is_running(int(pid))
+        if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
+            return True  # of an earlier boot of this host
+        modified = disk.modified(self.at("tmp", name))
+        return modified is not None and time.time() - modified > TMP_AGE
 
     # -- one verb, one rename
 

@@ -25,7 +25,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from queuectl import cancellation, executor, host, liveness, recovery, watcher, wire, worker
+from queuectl import cancellation, executor, host, liveness, recovery, wire, worker
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
 from queuectl.errors import QueuectlError
@@ -33,15 +33,13 @@ from queuectl.flusher import Flusher
 from queuectl.log import Log
 from queuectl.pulse import Pulse
 from queuectl.spool import Spool
+from queuectl.watcher import Lookout
 
 #: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
 RESPAWN, MOST_YOUNG = 1.0, 6
 
-#: Seconds between two starts of a watch that dies.
-REWATCH = 10.0
-
-#: Seconds between two tries to arm a watch that the system refuses.
-REARM = 2.0
+#: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
+SWEEP_INTERVAL = 300.0
 
 #: Seconds between two looks when only other supervisors still have work and this one waits for them.
 DRAIN_PAUSE = 0.25
@@ -57,11 +55,11 @@ class Supervisor:
         self.observer = liveness.Observer(spool)
         self.crew = Crew()
         self.dealer = Dealer(spool, trusts_times=not self.observer.is_shared)
-        self.watch: watcher.Watch | None = None
+        self.lookout = Lookout([spool.at("pending"), spool.at("inbox")], self._warn)
         self.flusher = Flusher(spool.path)
         self.pulse = Pulse(spool, self._warn)
         self.stopping = self.young = 0
-        self.beaten = self.respawn = self.rewatch = self.rearm = 0.0
+        self.beaten = self.respawn = self.swept = 0.0
         self.quiet = False
 
     # -- life
@@ -72,8 +70,7 @@ class Supervisor:
         self.spool.complain = self._warn
         self._open_signals()
         self.spool.restore()
-        self.spool.sweep()
-        liveness.sweep(self.spool)
+        self._sweep()
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
@@ -106,9 +103,7 @@ class Supervisor:
         self.quiet = False
 
     def _close(self) -> None:
-        if self.watch:
-            self.watch.close()
-            os.waitpid(self.watch.pid, 0)
+        self.lookout.finish()
         self.flusher.finish()
         liveness.dismiss_supervisor(self.spool, self.name)
 
@@ -126,10 +121,9 @@ class Supervisor:
                 self.respawn = time.monotonic() + RESPAWN  # should it fail
                 self.crew.hire(self._work)
                 self.respawn = 0.0
-        if self.watch is None and not self.stopping and time.monotonic() >= self.rewatch:
-            self.rewatch = time.monotonic() + REWATCH
+        if not self.stopping:
             with self._complaining():
-                self.watch = watcher.start([self.spool.at("pending"), self.spool.at("inbox")], self._private())
+                self.lookout.tend(self._private())
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
@@ -137,8 +131,7 @@ class Supervisor:
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
-        if self.watch:
-            self.watch.close()
+        self.lookout.drop()
         for fd in self._private():
             os.close(fd)
         try:
@@ -160,8 +153,8 @@ class Supervisor:
                 self.flusher.ended()
                 if status:
                     self._warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
-            elif self.watch and pid == self.watch.pid:
-                self._lose_watch()
+            elif self.lookout.ended(pid):
+                self.dealer.unseen = True
             elif pid in self.crew.hands:
                 self._bury(self.crew.hands.pop(pid), status)
 
@@ -181,12 +174,6 @@ class Supervisor:
             record = liveness.read(self.spool, hand.name)
             self._report(recovery.rescue_worker(self.spool, hand.name, record))
 
-    def _lose_watch(self) -> None:
-        if self.watch:
-            self.watch.close()
-            self.watch = None
-            self.dealer.unseen = True
-
     # -- what must be done from time to time
 
     def _tend(self) -> None:
@@ -199,6 +186,9 @@ class Supervisor:
             for chore in (self._beat, self._rescue, self._relay_cancels):
                 with self._complaining():
                     chore()
+        if now - self.swept >= SWEEP_INTERVAL:
+            with self._complaining():
+                self._sweep()
         with self._complaining():
             self.flusher.flush()
 
@@ -207,11 +197,21 @@ class Supervisor:
         if not self.pulse.beat(self.crew.known()) and self.stopping < 2:
             self._warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
             self.stopping, self.quiet = 2, False
+        if not liveness.beat_supervisor(self.spool, self.name):
+            # Somebody has removed our file: without it nobody finds us to stop us.
+            os.close(self.lock)
+            self.lock = liveness.enroll_supervisor(self.spool, self.name)
 
     def _rescue(self) -> None:
         with self._complaining():
             ours = frozenset(hand.name for hand in self.crew.hands.values())
             self._report(recovery.rescue(self.spool, self.observer, spare=ours, complain=self._warn))
+
+    def _sweep(self) -> None:
+        """Clear away what the dead left in tmp/ and in workers/."""
+        self.swept = time.monotonic()
+        self.spool.sweep()
+        liveness.sweep(self.spool)
 
     def _report(self, rescued: list[recovery.Rescued]) -> None:
         for job in rescued:
@@ -246,8 +246,8 @@ class Supervisor:
         hands = self.crew.known()
         with self._complaining():
             self.dealer.deal(hands, self._poll_interval())
-            if self.watch and time.monotonic() >= self.rearm and self.dealer.is_idle(hands):
-                self.watch.arm()
+            if self.dealer.is_idle(hands):
+                self.lookout.arm()
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
 
@@ -266,15 +266,15 @@ class Supervisor:
         by_reader = {hand.line.reader: hand for hand in self.crew.hands.values()}
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
-        if self.watch:
-            poll.register(self.watch.reader, select.POLLIN)
+        if self.lookout.reader is not None:
+            poll.register(self.lookout.reader, select.POLLIN)
         for fd, _ in poll.poll(self._pause() * 1000):
             if fd == self.wake:
                 executor.drain(fd)
             elif fd in by_reader:
                 self._listen(by_reader[fd])
-            elif self.watch:
-                self._hear(self.watch)
+            else:
+                self._hear()
 
     def _pause(self) -> float:
         """Seconds until the next thing that must happen without anybody saying so."""
@@ -312,19 +312,7 @@ class Supervisor:
             elif verb == "hello":
                 hand.name = text
 
-    def _hear(self, watch: watcher.Watch) -> None:
-        said = watch.heard()
-        if said is None:
-            self._lose_watch()
-            return
+    def _hear(self) -> None:
         self.dealer.unseen = True
-        if watcher.RANG in said:
+        if self.lookout.hear():
             self.dealer.rang()
-        if watcher.DEAF in said:
-            self._note_deafness()
-
-    def _note_deafness(self) -> None:
-        if not self.rearm:
-            why = "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
-            self._warn(why)
-        self.rearm = time.monotonic() + REARM

@@ -20,6 +20,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: Seconds between two starts of a watch that dies.
+REWATCH = 10.0
+
+#: Seconds between two tries to arm a watch that the system refuses.
+REARM = 2.0
 
 #: What the child says.
 ARMED, RANG, DEAF = b"a", b"r", b"d"
@@ -53,6 +62,64 @@ class Watch:
         """Let the child end: it sees the end of its pipe."""
         os.close(self.reader)
         os.close(self._writer)
+
+
+class Lookout:
+    """A watch that is started again when it dies, and left alone for a while when the system refuses it."""
+
+    def __init__(self, directories: list[str], warn: Callable[[str], None]) -> None:
+        self._directories, self._warn = directories, warn
+        self._watch: Watch | None = None
+        self._rewatch = self._rearm = 0.0
+
+    @property
+    def reader(self) -> int | None:
+        """What becomes readable when there is something to hear; None: there is no watch now."""
+        return self._watch.reader if self._watch else None
+
+    def tend(self, forget: list[int]) -> None:
+        """Start the watch if there is none; the child closes the descriptors in `forget`."""
+        if self._watch is None and time.monotonic() >= self._rewatch:
+            self._rewatch = time.monotonic() + REWATCH
+            self._watch = start(self._directories, forget)
+
+    def arm(self) -> None:
+        """Ask for a bell."""
+        if self._watch and time.monotonic() >= self._rearm:
+            self._watch.arm()
+
+    def hear(self) -> bool:
+        """Listen to the watch: whether it rang. A dead one is dropped."""
+        said = self._watch.heard() if self._watch else None
+        if said is None:
+            self.drop()
+            return False
+        if DEAF in said:
+            if not self._rearm:
+                self._warn("the system has no watch left for pending/; new jobs are found by looking every poll_interval")
+            self._rearm = time.monotonic() + REARM
+        return RANG in said
+
+    def ended(self, pid: int) -> bool:
+        """Take note that a child has ended: whether it was the watch."""
+        ours = self._watch is not None and pid == self._watch.pid
+        if ours:
+            self.drop()
+        return ours
+
+    def drop(self) -> int | None:
+        """Let the watch end: its process id, if there was one."""
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return None
+        watch.close()
+        return watch.pid
+
+    def finish(self) -> None:
+        """End the watch, and wait until it has."""
+        pid = self.drop()
+        if pid is not None:
+            os.waitpid(pid, 0)
 
 
 def start(directories: list[str], forget: list[int]) -> Watch:
@@ -100,8 +167,7 @@ def _serve(directories: list[str], reader: int, writer: int) -> None:
         events.FileDeletedEvent,
         events.DirDeletedEvent,
     ]
-    observer = Observer()
-    observer.start()
+    observer: Any = None
 
     class Bell(events.FileSystemEventHandler):
         """Turns the watch off, then rings: only then may the supervisor ask for a new one."""
@@ -116,12 +182,17 @@ def _serve(directories: list[str], reader: int, writer: int) -> None:
 
     while os.read(reader, 64):
         try:
+            if observer is None:
+                starting = Observer()
+                starting.start()
+                observer = starting
             bell = Bell()
             for directory in directories:
                 if directory == directories[0] or os.path.isdir(directory):
                     observer.schedule(bell, directory, event_filter=wanted)
             os.write(writer, ARMED)
         except OSError:
-            # No inotify watch left, or the directory is gone: the supervisor's own looks go on.
-            observer.unschedule_all()
+            # No inotify instance or watch left, or the directory is gone: the supervisor's own looks go on.
+            if observer is not None:
+                observer.unschedule_all()
             os.write(writer, DEAF)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, cancellation, disk, executor, ids, inbox, liveness, outcome, processes, recovery, results, units
+from queuectl import admission, attempt, cancellation, disk, executor, ids, inbox, liveness, outcome, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import InvalidJob
@@ -52,10 +52,10 @@ class Worker:
         self.spool, self.record, self.line, self.log, self.wake = spool, record, line, log, wake
         self.name = record.worker
         self.environ = dict(os.environ)
-        self.home = os.environ.get("HOME", "/")
         self.stopping = False
         self.now = False
         self.cancelling = False
+        self.stuck = ""
         self.claim: Claim | None = None
         self.pace = AHEAD
         self.lost = 0
@@ -139,7 +139,7 @@ class Worker:
         except OSError as error:
             self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
             self._restore()
-            time.sleep(PATIENCE)
+            self._rest()
             return
         if isinstance(answer, admission.Admitted):
             self.line.send("admitted", answer.file)
@@ -161,14 +161,17 @@ class Worker:
             job = self._read(claim)
             if job is None:
                 return
-            logs = self._open_logs(claim)
+            logs = attempt.open_logs(self.spool, claim)
         except OSError as error:
             self._give_up(claim, error)
             return
+        if self.stuck:
+            self.stuck = ""
+            self.log.event("unstuck", worker=self.name)
         settings = self.spool.settings()
         self.claim, self.cancelling = claim, False
         self.log.event("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
-        ended, tails = self._execute(claim, job, settings, logs)
+        ended, tails = attempt.execute(self.spool, claim, job, settings, logs, environ=self.environ, wake=self.wake, asked=self._asked)
         self.claim = None
         if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
             self._release(claim)
@@ -204,55 +207,25 @@ class Worker:
         name = claim.name._replace(attempts=claim.name.attempts - 1)
         self._set_aside(claim.file, reason, encode(name))
 
-    def _open_logs(self, claim: Claim) -> tuple[tuple[int, str], tuple[int, str]]:
-        """New logs for this run: (descriptor, path) of stdout and of stderr."""
-        out, err = (self.spool.log(claim.name.id, claim.name.attempts, stream) for stream in ("out", "err"))
-        stdout = disk.create_log(out)
-        try:
-            return (stdout, out), (disk.create_log(err), err)
-        except OSError:
-            disk.close_log(stdout, out)
-            raise
-
     def _give_up(self, claim: Claim, error: OSError) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
-        self.log.event("stuck", job=claim.name.id, reason=f"cannot start it: {error}; the job waits")
+        why = f"cannot start jobs: {error.strerror}; claiming none until that works again"
+        if why != self.stuck:
+            self.log.event("stuck", worker=self.name, reason=why, file=str(error.filename))
+            self.stuck = why
         self._restore()
         self._release(claim)
-        time.sleep(PATIENCE)
+        self._rest()
+        while not self.stopping and not attempt.is_possible(self.spool, self.name):
+            self._restore()
+            self._rest()
 
-    def _execute(
-        self, claim: Claim, job: Job, settings: Settings, logs: tuple[tuple[int, str], tuple[int, str]]
-    ) -> tuple[executor.Ended, tuple[str, str]]:
-        id, attempt = claim.name.id, claim.name.attempts
-        (stdout, out), (stderr, err) = logs
-        variables = {
-            "QUEUECTL_JOB_ID": id,
-            "QUEUECTL_ATTEMPT": str(attempt),
-            "QUEUECTL_WORKER": self.name,
-            "QUEUECTL_SPOOL": self.spool.path,
-        }
-        order = executor.Order(
-            command=job.command,
-            cwd=job.cwd or self.home,
-            env={**self.environ, **job.env, **variables},
-            stdin=job.stdin,
-            stdout=stdout,
-            stderr=stderr,
-            timeout=settings.timeout if job.timeout is None else job.timeout,
-            grace=settings.shutdown_grace,
-            max_output=settings.max_output,
-        )
-        try:
-            ended = executor.run(order, self.wake, self._asked)
-            if ended.cause:
-                # What left the process group (setsid) must not outlive the run either.
-                processes.end_all(self.name, 0, (id, attempt))
-        finally:
-            printed = disk.close_log(stdout, out), disk.close_log(stderr, err)
-        most = settings.output_tail
-        tails = [disk.read_tail(path, most) if size else b"" for path, size in zip((out, err), printed, strict=True)]
-        return ended, (outcome.text(tails[0]), outcome.text(tails[1]))
+    def _rest(self) -> None:
+        """Wait before another try; a signal ends the wait."""
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        poll.poll(PATIENCE * 1000)
+        executor.drain(self.wake)
 
     def _asked(self) -> executor.Cause | None:
         """Whether somebody wants the running command ended."""
@@ -300,7 +273,7 @@ class Worker:
                     self.log.event("stuck", job=id, reason=f"cannot write its outcome: {error}; trying again until it works")
                     told = True
                 self._restore()
-                time.sleep(PATIENCE)
+                self._rest()
 
     def _report(self, id: str, run: results.Run, state: str, due: float) -> None:
         details = {key: run[key] for key in ("attempt", "duration", "exit_code", "reason") if run[key] is not None}
@@ -311,8 +284,11 @@ class Worker:
 
 def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     """The life of a worker process that was just forked, with SIGNALS blocked, from `supervisor`."""
+    enrolled = _enroll(spool, supervisor, log)
+    if enrolled is None:
+        return
+    record, _lock = enrolled
     wake, _ = executor.wake_pipe()
-    record, _lock = liveness.enroll(spool, supervisor, os.getppid())
     worker = Worker(spool, record, line, log, wake)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGQUIT, worker.stop)
@@ -326,3 +302,18 @@ def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     line.send("hello", record.worker)
     worker.run()
     liveness.dismiss(spool, record.worker)
+
+
+def _enroll(spool: Spool, supervisor: str, log: Log) -> tuple[liveness.Record, int] | None:
+    """Become a worker of the spool, however long its disk is full; None: told to stop before that, or the supervisor is gone."""
+    boss, told = os.getppid(), False
+    while os.getppid() == boss:
+        try:
+            return liveness.enroll(spool, supervisor, boss)
+        except OSError as error:
+            if not told:
+                log.event("stuck", pid=os.getpid(), reason=f"cannot become a worker: {error}; trying again until it works")
+                told = True
+        if signal.sigtimedwait({signal.SIGTERM, signal.SIGQUIT}, PATIENCE):
+            return None
+    return None

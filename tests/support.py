@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,16 +77,16 @@ class Command:
 
 
 class Workers:
-    """A supervisor in the background: `with Workers(spool, "--count", "2") as workers`."""
+    """A supervisor in the background: `with Workers(spool, "--count", "2") as workers`; `prefix`: words before the command."""
 
-    def __init__(self, spool: Path, *words: str, **env: str) -> None:
-        self.spool, self.words, self.env = spool, words, env
+    def __init__(self, spool: Path, *words: str, prefix: Sequence[str] = (), **env: str) -> None:
+        self.spool, self.words, self.prefix, self.env = spool, words, prefix, env
 
     def __enter__(self) -> "Workers":
         self.log_path = self.spool.parent / f"workers-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "queuectl", "worker", "start", "--log-format", "json", *self.words],
+                [*self.prefix, sys.executable, "-m", "queuectl", "worker", "start", "--log-format", "json", *self.words],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=environment(self.spool, **self.env),

@@ -1,6 +1,6 @@
-"""The seam: a stand-in for `os` inside `queuectl.disk` that dies or lies at the k-th call that changes the disk.
+"""The seam: a stand-in for `os` and `libc` inside `queuectl.disk` that dies or lies at the k-th call that changes the disk.
 
-Every function of os that the disk uses counts, but for those that only look; so a new disk call is covered by
+Every function of theirs that the disk uses counts, but for those that only look; so a new disk call is covered by
 every test here without a change.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from queuectl import disk
+from queuectl import disk, libc
 from queuectl.errors import QueuectlError
 
 #: What changes nothing. Everything else counts, also what will be added one day.
@@ -23,13 +23,13 @@ KILLED = 86
 
 
 class Seam:
-    """Stands in for os; `at` answers what happens at call number k: None, or a function of the real call."""
+    """Stands in for os and for libc; `at` answers what happens at call number k: None, or a function of the real call."""
 
     def __init__(self, at: Callable[[int], Callable[[Callable[[], Any]], Any] | None]) -> None:
         self.at, self.count, self.calls = at, 0, []
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
+        real = getattr(os if hasattr(os, name) else libc, name)
         if not callable(real) or isinstance(real, type) or name in LOOKS:
             return real
 
@@ -108,7 +108,7 @@ def live(life: Callable[[], None], at: Callable[[int], Any], note: Path) -> tupl
         return status, count
     code = 3
     seam = Seam(at)
-    disk.os = seam
+    disk.os = disk.libc = seam
     try:
         life()
         code = 0

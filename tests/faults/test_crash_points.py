@@ -9,11 +9,12 @@ import json
 import os
 import random
 import signal
+import stat
 import time
 
 import pytest
 
-from queuectl import Spool, actions, admission, config, executor, inbox, liveness, lookup, recovery
+from queuectl import Spool, actions, admission, config, executor, inbox, liveness, lookup, recovery, renewal
 from queuectl import worker as room
 from queuectl.filename import decode
 from queuectl.layout import STATES
@@ -358,6 +359,28 @@ class Prune(Life):
     def check(self, *, survived):
         left = [entry.name.id for entry in self.spool.entries("completed")]
         assert left == [] if survived else set(left) <= {"a", "b"}
+
+
+class Renew(Life):
+    """A directory that once was huge is swapped for a new one."""
+
+    drops = {"x.json": '{"command": "old"}', ".hidden.json": "partial", "note.txt": "text"}
+
+    def prepare(self):
+        super().prepare()
+        for id in ("a", "b"):
+            self.put(id)
+        for name, text in self.drops.items():
+            (self.path / "pending" / name).write_text(text)
+
+    def live(self):
+        renewal.renew(self.spool, "pending")
+
+    def check(self, *, survived):
+        found = {name: (self.path / "pending" / name).read_text() for name in names(self.path, "pending") if not decode(name)}
+        assert found == self.drops
+        assert stat.S_IMODE((self.path / "pending").stat().st_mode) == 0o700
+        (self.path / "pending" / "x.json").unlink()
 
 
 class ConfigSet(Life):

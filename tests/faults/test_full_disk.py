@@ -1,6 +1,8 @@
 """A full disk, for real: a small tmpfs, filled and freed again."""
 
+import contextlib
 import os
+import signal
 import subprocess
 
 import pytest
@@ -37,6 +39,7 @@ def fill(spool):
 
 
 def free(spool):
+    """Give it back."""
     os.unlink(f"{spool.path}/../ballast")
 
 
@@ -102,6 +105,78 @@ def test_a_limit_of_the_output_ends_the_command_as_failed(queuectl, path):
     assert (run["outcome"], run["reason"]) == ("failed", "printed more than max_output allows")
     assert (path / "logs" / "flood.1.out").stat().st_size > 100_000
     assert ids_in(path, "completed") == ["quiet"]
+
+
+@contextlib.contextmanager
+def without_names(mount):
+    """No inode is left in this file system."""
+    used = int(subprocess.run(["df", "--output=iused", mount], check=True, capture_output=True, text=True).stdout.split()[1])
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={used}", mount], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,nr_inodes=100000", mount], check=True)
+
+
+def beats(path, count):
+    """Wait for so many heartbeats of the only worker."""
+    for _ in range(count):
+        [record] = (path / "workers").glob("*.json")
+        before = record.stat().st_mtime_ns
+        until(lambda record=record, before=before: record.stat().st_mtime_ns != before)
+
+
+def test_a_worker_that_cannot_make_logs_claims_nothing_and_says_so_once(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    queuectl = Command(path)
+    queuectl("config", "set", "heartbeat_interval", "0.5")
+    for _ in range(3):
+        queuectl("enqueue", "-c", f"echo x >> {tmp_path}/ran")
+        queuectl("enqueue", "--delay", "1", "-c", f"echo x >> {tmp_path}/ran")
+    with Workers(path) as workers:
+        workers.up()
+        until(lambda: len(names(path, "completed")) == 6)
+        with without_names(path.parent):
+            for name in names(path, "completed"):
+                os.rename(path / "completed" / name, path / "pending" / name)
+            until(lambda: workers.events("stuck"))
+            beats(path, 6)
+            assert [len(workers.events(what)) for what in ("stuck", "released", "unstuck")] == [1, 1, 0]
+        until(lambda: len(names(path, "completed")) == 6)
+    assert [len(workers.events(what)) for what in ("stuck", "unstuck", "worker_died")] == [1, 1, 0]
+    assert (tmp_path / "ran").read_text() == "x\n" * 12
+
+
+@contextlib.contextmanager
+def without_room_for_a_worker(path, workers):
+    """The only worker dies, and no other finds a name left for its files."""
+    [record] = workers.up()
+    workers.process.send_signal(signal.SIGSTOP)
+    os.kill(record["pid"], signal.SIGKILL)
+    for file in (path / "workers").glob(record["worker"] + ".*"):
+        file.unlink()
+    (path / "processing" / record["worker"]).rmdir()
+    with without_names(path.parent):
+        workers.process.send_signal(signal.SIGCONT)
+        until(lambda: workers.events("stuck"))
+        yield
+
+
+def test_a_worker_that_is_born_on_a_full_disk_waits_for_room(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    with Workers(path) as workers:
+        with without_room_for_a_worker(path, workers):
+            pass
+        Command(path)("enqueue", "--id", "a", "-c", "true")
+        until(lambda: ids_in(path, "completed") == ["a"])
+    assert [len(workers.events(what)) for what in ("stuck", "worker_died")] == [1, 1]
+
+
+def test_a_worker_that_waits_for_room_to_be_born_can_be_stopped(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    with Workers(path) as workers, without_room_for_a_worker(path, workers):
+        workers.process.terminate()
+        assert workers.process.wait(30) == 0
 
 
 def test_a_spool_without_room_for_another_name_puts_the_job_back_uncounted(small, tmp_path):

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Spool, actions, admission, disk, host, liveness, lookup, recovery, results
+from queuectl import Spool, actions, admission, disk, host, liveness, lookup, recovery, renewal, results
 from queuectl.layout import STATES
 from tests.faults import image, seam
 
@@ -129,7 +129,7 @@ class Life:
         yield from (self.of(three, self.complete), self.of(two, self.complete), self.of(two, self.sync_outcome), self.enqueue)
         yield from (*before, self.of(four, self.claim), *amid, self.of(four, self.fail), self.of(chosen, self.bury))
         yield from (*before, self.of(chosen, self.revive), self.enqueue, self.of(chosen, self.bury))
-        yield from (self.of(drop, self.drop), *before, self.of(drop, self.admit), self.enqueue)
+        yield from (self.of(drop, self.drop), self.renew, *before, self.of(drop, self.admit), self.enqueue, self.renew)
         yield from (*before, self.of(drop, self.claim), *amid, self.of(drop, self.release), self.enqueue)
         yield from (*before, self.of(drop, self.claim), *amid, self.of(drop, self.complete), self.of(drop, self.flush))
 
@@ -216,6 +216,10 @@ class Life:
         self.commit()
         self.ledger.ends[self.id] = ("completed", True)
 
+    def renew(self):
+        """What the doctor does to a directory that once was huge."""
+        renewal.renew(self.spool, "pending")
+
     def bury(self):
         """Cancel or any other durable move of a job that no worker holds."""
         self.move("dead")
@@ -267,7 +271,9 @@ def live(life, parted, cuts, monkeypatch):
     for number, step in enumerate(life.steps(before, amid)):
         where = f"step {number}, {getattr(step, '__name__', '')}"
         with monkeypatch.context() as patch:
-            patch.setattr(disk, "os", cutting(life, cuts, where))
+            stand_in = cutting(life, cuts, where)
+            patch.setattr(disk, "os", stand_in)
+            patch.setattr(disk, "libc", stand_in)
             step()
         cuts(where, life.ledger)
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from queuectl.host import is_running
+from tests import inotify
 from tests.lifecycle.test_dying import pidfile_job, pids
 from tests.support import Workers, environment, ids_in, names, until
 
@@ -355,3 +356,35 @@ def test_racing_enqueues_of_ids_of_our_own_shape_have_one_winner_each(spool, pat
 
     assert sum(together(enqueue, enqueue, enqueue)) == len(ids)
     assert ids_in(path, "pending") == ids
+
+
+@inotify.limited
+def test_when_no_watch_is_left_jobs_are_found_by_looking_and_it_is_said_once(queuectl, path):
+    queuectl("config", "set", "poll_interval", "0.2")
+    with Workers(path, prefix=inotify.NAMESPACE) as workers:
+        workers.up()
+        inotify.allow_in(workers.process.pid, 0)
+        for count in range(1, 4):
+            (path / "pending" / f"{count}.json").write_text('{"command": "true"}')
+            until(lambda count=count: len(names(path, "completed")) == count)
+        [warning] = until(lambda: workers.events("warning"))
+        assert "no watch left" in warning["reason"]
+        # As soon as there is one again, it rings.
+        inotify.allow_in(workers.process.pid, 100)
+        queuectl("config", "set", "poll_interval", "3600")
+        for count in range(4, 6):
+            (path / "pending" / f"{count}.json").write_text('{"command": "true"}')
+            until(lambda count=count: len(names(path, "completed")) == count)
+    assert len(workers.events("warning")) == 1
+
+
+def test_a_supervisor_whose_file_was_removed_makes_it_again_and_can_be_stopped(queuectl, path):
+    queuectl("config", "set", "heartbeat_interval", "0.5")
+    with Workers(path) as workers:
+        workers.up()
+        [file] = (path / "workers").glob("*.supervisor")
+        file.unlink()
+        until(file.exists)
+        queuectl("worker", "stop")
+        assert workers.process.wait(30) == 0
+    assert not file.exists()

@@ -1,5 +1,6 @@
 """The doctor: each illness is found, mended without losing a job, and gone at the next visit."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ import sys
 import filelock
 import pytest
 
-from queuectl import doctor, host, liveness
-from tests.support import ids_in, names
+from queuectl import doctor, libc, liveness, renewal
+from tests import inotify
+from tests.support import Workers, ids_in, names, until
 
 
 def visit(spool, *, fix=False):
@@ -151,16 +153,87 @@ def test_a_lock_that_somebody_holds_is_told(spool, path):
         assert visit(spool) == [("locks", False)]
 
 
-def test_no_watch_left_is_told(spool, monkeypatch):
-    monkeypatch.setattr(host, "has_watches", lambda: False)
+@inotify.limited
+def test_no_watch_left_is_told(spool):
+    words = [sys.executable, "-m", "queuectl", "--spool", spool.path, "doctor"]
+    shell = ["sh", "-c", inotify.allow(0) + '; exec "$@"', "sh"]
+    done = subprocess.run([*inotify.NAMESPACE, *shell, *words], capture_output=True, text=True, check=False)
 
-    assert visit(spool) == [("watches", False)]
+    assert done.returncode == 1
+    assert "no inotify instance left" in done.stdout
 
 
-def test_a_once_huge_directory_is_told(spool, path, monkeypatch):
+def test_a_once_huge_directory_is_swapped_for_a_new_one(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a"})
+    before = (path / "pending").stat().st_ino
     monkeypatch.setattr(doctor, "HUGE", 1)
 
-    assert {check for check, _ in visit(spool)} == {"once huge"}
+    assert visit(spool) == [("once huge", False)] * 4
+    assert (path / "pending").stat().st_ino == before
+    assert visit(spool, fix=True) == [("once huge", True)] * 4
+    assert (path / "pending").stat().st_ino != before
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_a_directory_is_renewed_while_jobs_are_dropped_and_run(queuectl, spool, path):
+    count = 300
+    with Workers(path, "--count", "2") as workers:
+        workers.up(2)
+        producer = subprocess.Popen([sys.executable, "-c", PRODUCER, str(path), str(count)])
+        try:
+            until(lambda: renewal.renew(spool, "pending") or producer.poll() is not None)
+        finally:
+            producer.wait(60)
+        until(lambda: len(names(path, "completed")) == count)
+    assert ids_in(path, "completed") == sorted(f"job-{number}" for number in range(count))
+    assert names(path, "rejected") == os.listdir(path / "tmp") == []
+    assert spool.count("pending") == 0
+
+
+#: Drops jobs into the directory that it opened first, until that is gone; every third under a name that is always the same.
+PRODUCER = """
+import os, sys
+path, count = sys.argv[1], int(sys.argv[2])
+def opened():
+    return os.open(path + "/pending", os.O_RDONLY)
+pending = opened()
+for number in range(count):
+    with open(path + "/tmp/theirs", "w") as file:
+        file.write('{"command": "true", "id": "job-%d"}' % number)
+    while True:
+        try:
+            name = f"{number}.json" if number % 3 else "same.json"
+            os.link(path + "/tmp/theirs", name, dst_dir_fd=pending)
+            break
+        except FileNotFoundError:
+            pending = opened()
+        except FileExistsError:
+            pass
+    os.unlink(path + "/tmp/theirs")
+"""
+
+
+def test_a_directory_that_is_huge_and_full_is_left_alone(spool, monkeypatch):
+    spool.enqueue_all(["true"] * 3)
+    monkeypatch.setattr(doctor, "HUGE", 1)
+    monkeypatch.setattr(doctor, "FEW", 3)
+
+    assert len(visit(spool)) == 3
+
+
+def test_a_file_system_that_cannot_exchange_says_what_to_do_instead(spool, path, monkeypatch):
+    monkeypatch.setattr(doctor, "HUGE", 1)
+    monkeypatch.setattr(libc, "renameat2", refuse)
+
+    reports = doctor.examine(spool, fix=True)
+
+    assert [report.fixed for report in reports] == [False] * 4
+    assert "stop the workers" in reports[0].cure
+    assert os.listdir(path / "tmp") == []
+
+
+def refuse(*_):
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 def test_the_command_says_it_and_answers_with_its_exit_code(queuectl, path):
