@@ -32,6 +32,9 @@ STALE = 1.0
 #: Seconds by which a directory's time must be older than the look that a later one relies on.
 SETTLED = 0.05
 
+#: The same where times seem to be whole seconds, or every other one.
+SETTLED_COARSE = 2.05
+
 
 class Dealer:
     """Deals names to hands. `unseen`: something may be in the spool that the last scan did not show."""
@@ -113,8 +116,7 @@ class Dealer:
             version = disk.version(self._spool.at(name))
             if version is None and name == "inbox":
                 continue
-            young = version is None or time.time() - version[1] / 1e9 < SETTLED
-            found.append(None if young else version)
+            found.append(version if version is not None and _is_settled(version[1]) else None)
         return tuple(found)
 
     def _give(self, hand: Hand, *, among: int) -> None:
@@ -161,3 +163,9 @@ class Dealer:
         if (look := self._drops.next_look()) is not None:
             times.append(look)
         return max(min(times), self._not_before)
+
+
+def _is_settled(modified: int) -> bool:
+    """Whether a change of a directory after now would get another time than this one, in nanoseconds."""
+    settled = SETTLED if modified % 1_000_000_000 else SETTLED_COARSE
+    return time.time() - modified / 1e9 >= settled

@@ -227,12 +227,17 @@ def file_system(spool: Spool) -> Iterator[Finding]:
             yield Finding("clock", what, "set both clocks with NTP: jobs become due by them")
         if not disk.link(here, there) or disk.links(here) != 2:
             yield Finding("file system", f"no hard links in {spool.path}", "put the spool on a file system that has them")
-        if not disk.rename(there, spool.at("pending", os.path.basename(there))):
-            yield Finding("file system", "a rename into pending/ failed", "put the whole spool on one file system")
         disk.sync(spool.at("tmp"))
     finally:
-        for path in (here, there, spool.at("pending", os.path.basename(there))):
+        for path in (here, there):
             disk.unlink(path)
+    for state in STATES:
+        try:
+            # Of a file that is not there: between two mounts the system refuses before it looks, so no probe can be left behind.
+            disk.rename(here, spool.at(state, os.path.basename(here)))
+        except OSError as error:
+            what = f"nothing can be moved from {spool.at('tmp')} to {spool.at(state)}: {error.strerror}"
+            yield Finding("file system", what, "put the whole spool on one file system")
 
 
 def watches(spool: Spool) -> Iterator[Finding]:

@@ -62,7 +62,12 @@ def _last_line(text: str | None) -> str:
     return render.short(lines[-1], 60) if lines else ""
 
 
-dlq_.add_command(show_, "show")
+# The same command, with examples of its own.
+dlq_.add_command(
+    click.Command(
+        "show", callback=show_.callback, params=show_.params, help=(show_.help or "").replace("queuectl show", "queuectl dlq show")
+    )
+)
 
 
 def _chosen(spool: Spool, ids: tuple[str, ...], everything: bool) -> list[str]:

@@ -59,7 +59,7 @@ def get(spool: Spool, /, key: str, as_json: bool) -> None:
         click.echo(value)
 
 
-@config_.command("set")
+@config_.command("set", context_settings={"ignore_unknown_options": True})  # a value may begin with "-"
 @click.argument("key")
 @click.argument("value")
 @click.pass_obj

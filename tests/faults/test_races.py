@@ -180,6 +180,7 @@ def test_a_tmp_on_another_file_system_is_refused(queuectl, path):
         pytest.skip("no mount of our own here")
     try:
         assert "one file system" in queuectl.refusal("enqueue", "-c", "true", code=1)
+        assert "nothing can be moved" in queuectl("doctor", code=1)
         assert os.listdir(path / "tmp") == names(path, "pending") == []
     finally:
         subprocess.run(["umount", "-l", path / "tmp"], check=True)

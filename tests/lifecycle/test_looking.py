@@ -268,3 +268,7 @@ def test_tab_completion_knows_the_commands(path, shell):
 
     assert "_QUEUECTL_COMPLETE" in script.stdout
     assert "status" in answer.stdout
+
+
+def test_a_setting_that_begins_with_a_dash_is_a_wrong_value_and_no_option(queuectl):
+    assert "whole number" in queuectl.refusal("config", "set", "max-retries", "-2", code=2)

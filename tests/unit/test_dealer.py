@@ -121,6 +121,26 @@ def test_an_untouched_directory_is_not_scanned_again(spool, path, dealer, hands,
     assert scans == ["pending", "failed"]
 
 
+@pytest.mark.parametrize(("age", "looks"), [(0.01, True), (0.2, False), (2.3, False)])
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_a_directory_is_taken_for_untouched_only_if_a_change_would_show(
+    spool, path, dealer, hands, clock, monkeypatch, age, looks, fraction
+):
+    """File systems that keep whole seconds show a change only seconds later."""
+    stamp = int(time.time()) - 10 + fraction
+    for state in ("pending", "failed"):
+        os.utime(path / state, (stamp, stamp))
+    clock.time = lambda: stamp + age
+    hands[0].wants = 1
+    dealer.deal(hands, 1)
+    scans = []
+    monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or iter(()))
+    clock.now += 2
+    dealer.deal(hands, 1)
+
+    assert bool(scans) == (looks or (fraction == 0.0 and age < 2))
+
+
 def test_the_next_due_time_wakes_the_dealer(spool, dealer, hands, clock):
     spool.enqueue({"command": "true", "delay": 7})
     hands[0].wants = 1
