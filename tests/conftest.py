@@ -9,6 +9,11 @@ from queuectl import Spool
 from tests.support import Command
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What CI asks for besides."""
+    parser.addoption("--every-error", action="store_true", help="each disk call lies and fails in every way, not in one of them")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting and no spool of the machine that runs the tests gets into one."""

@@ -5,6 +5,7 @@ with its bytes unchanged; nothing half-made is left; and it can be run to its en
 """
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -466,8 +467,10 @@ def each_point(kind, path_of, act, *, tidy=False):
 
 @pytest.fixture
 def path_of(tmp_path):
+    numbers = itertools.count()
+
     def path_of(k):
-        path = tmp_path / str(k)
+        path = tmp_path / f"{next(numbers)}-{k}"
         path.mkdir()
         return path
 
@@ -485,15 +488,22 @@ def test_a_write_that_takes_only_half_is_finished(kind, path_of):
     each_point(kind, path_of, seam.write_less, tidy=True)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_call_that_worked_and_said_it_did_not_loses_and_doubles_nothing(kind, path_of):
-    """In which of the five ways a call lies changes from call to call, and with the seed from run to run."""
-    turn = random.randrange(len(seam.LIES))
-    each_point(kind, path_of, lambda k: seam.lie(seam.LIES[(2 * k + turn) % len(seam.LIES)]))
+@pytest.fixture
+def turns(request):
+    """Which of `count` errors the first call gives: one of them, by the seed; all of them, one after the other, with --every-error."""
+    every = request.config.getoption("every_error")
+    return lambda count: range(count) if every else [random.randrange(count)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_call_that_failed_loses_and_doubles_nothing(kind, path_of):
-    """In which of the eight ways a call fails changes from call to call, and with the seed from run to run."""
-    turn = random.randrange(len(seam.FAILURES))
-    each_point(kind, path_of, lambda k: seam.fail(seam.FAILURES[(2 * k + turn) % len(seam.FAILURES)]), tidy=True)
+def test_a_call_that_worked_and_said_it_did_not_loses_and_doubles_nothing(kind, path_of, turns):
+    """In which of the five ways a call lies changes from call to call."""
+    for turn in turns(len(seam.LIES)):
+        each_point(kind, path_of, lambda k, turn=turn: seam.lie(seam.LIES[(2 * k + turn) % len(seam.LIES)]))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_call_that_failed_loses_and_doubles_nothing(kind, path_of, turns):
+    """In which of the eight ways a call fails changes from call to call."""
+    for turn in turns(len(seam.FAILURES)):
+        each_point(kind, path_of, lambda k, turn=turn: seam.fail(seam.FAILURES[(2 * k + turn) % len(seam.FAILURES)]), tidy=True)
