@@ -92,7 +92,9 @@ class Spool(Layout):
         moves: list[tuple[str, str, str]] = []
         try:
             for job, data in jobs:
-                moves.append(self._prepared(job, data))
+                moves.append(self._prepared(job, data, many=len(jobs) > 1))
+            for temporary, _, _ in moves if len(jobs) > 1 else ():
+                disk.sync(temporary)
             for temporary, target, _ in moves:
                 self._publish(temporary, target)
         except BaseException:
@@ -114,10 +116,10 @@ class Spool(Layout):
         file = f"pending/{os.path.basename(target)}"
         return Entry("pending", Name(job.due(job.created_at or 0.0), job.priority, 0, id), file)
 
-    def _prepared(self, job: Job, data: bytes, id: str | None = None) -> tuple[str, str, str]:
-        """Write a job's file in tmp/ and hold its id: (that file, where it goes, its id)."""
+    def _prepared(self, job: Job, data: bytes, id: str | None = None, *, many: bool = False) -> tuple[str, str, str]:
+        """Write a job's file in tmp/ and hold its id: (that file, where it goes, its id). One of `many` must still be synced."""
         temporary = self.temporary()
-        self._restoring(lambda: disk.write(temporary, data))
+        self._restoring(lambda: disk.write(temporary, data, begin=many))
         id = job.id or id or ids.fresh()
         try:
             # CRASH: dying from here on leaves a link whose only other name is in tmp/; the sweep voids it.

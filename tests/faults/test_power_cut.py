@@ -397,7 +397,7 @@ def test_without_fsync_a_power_cut_loses_acknowledged_jobs(disc, tmp_path, monke
 
 
 def test_without_fsync_of_the_file_a_power_cut_tears_acknowledged_jobs(disc, tmp_path, monkeypatch):
-    assert cut_off(disc, tmp_path, monkeypatch, enqueue_all, only_directories)["torn"] > 0
+    assert cut_off(disc, tmp_path, monkeypatch, enqueue_each, only_directories)["torn"] > 0
 
 
 def test_without_fsync_a_power_cut_undoes_durable_moves(disc, tmp_path, monkeypatch):
