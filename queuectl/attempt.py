@@ -1,93 +1,117 @@
-"""An attempt: the command of one claimed job, with its logs, its environment and its limits.
+"""Attempts: the commands of a worker's claimed jobs, with their logs, their environment and their limits.
 
 Promises
-    The logs of a run are files of its own, which no earlier run may still write to.
     What a command that had to end has started is ended with it, wherever it went.
+    Its logs are its own (capture); they can be seen as soon as it lasts a little.
 Leaves to others
     how a command is run (executor), what its end means (outcome), where the job goes (worker).
 Raises
-    OSError when the logs cannot be made, kept or read.
+    OSError from begin and end, when the logs cannot be made or kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import os
+from collections.abc import Callable
+from contextlib import suppress
 
 from queuectl import disk, executor, outcome, processes
+from queuectl.capture import Capture
 from queuectl.config import Settings
 from queuectl.job import Job
 from queuectl.spool import Claim, Spool
+
+#: What a command writes to, in this order.
+STREAMS = ("out", "err")
 
 #: Bytes that must fit on the disk before a worker that found it full claims again.
 TRIAL = 4096
 
 
-class Logs(NamedTuple):
-    """The open logs of a run: (descriptor, path) of each."""
+class Attempts:
+    """The attempts of one worker, one after the other: begin, run, end.
 
-    out: tuple[int, str]
-    err: tuple[int, str]
+    `wake` and `asked` as in executor.run; `lasts` is called once for a command that has not ended soon.
+    """
 
+    def __init__(self, spool: Spool, wake: int, asked: Callable[[], executor.Cause | None], lasts: Callable[[], None]) -> None:
+        self._spool, self._wake, self._asked, self._lasts = spool, wake, asked, lasts
+        self._environ = dict(os.environb)
+        self._home = os.environ.get("HOME", "/")
+        self._captures = [Capture(spool.at("logs")) for _ in STREAMS]
+        self._writers: list[int] = []
 
-def open_logs(spool: Spool, claim: Claim) -> Logs:
-    """New logs for this run."""
-    out, err = (spool.log(claim.name.id, claim.name.attempts, stream) for stream in ("out", "err"))
-    stdout = disk.create_log(out)
-    try:
-        return Logs((stdout, out), (disk.create_log(err), err))
-    except OSError:
-        disk.close_log(stdout, out)
-        raise
+    def begin(self, claim: Claim) -> None:
+        """Make the logs of this attempt."""
+        try:
+            for capture, stream in zip(self._captures, STREAMS, strict=True):
+                self._writers.append(capture.begin(self._spool.log(claim.name.id, claim.name.attempts, stream)))
+        except OSError:
+            self.drop()
+            raise
 
-
-def is_possible(spool: Spool, worker: str) -> bool:
-    """Whether a log can be made and written now."""
-    path = spool.at("logs", f".{worker}.trial")
-    try:
-        disk.unlink(path)
-        disk.write(path, bytes(TRIAL))
-        disk.unlink(path)
-    except OSError:
-        return False
-    return True
-
-
-def execute(
-    spool: Spool,
-    claim: Claim,
-    job: Job,
-    settings: Settings,
-    logs: Logs,
-    *,
-    environ: Mapping[str, str],
-    wake: int,
-    asked: Callable[[], executor.Cause | None],
-) -> tuple[executor.Ended, tuple[str, str]]:
-    """Run the job's command to its end: how that was, and the tails of what it printed. `wake` and `asked` as in executor.run."""
-    variables = {
-        "QUEUECTL_JOB_ID": claim.name.id,
-        "QUEUECTL_ATTEMPT": str(claim.name.attempts),
-        "QUEUECTL_WORKER": claim.worker,
-        "QUEUECTL_SPOOL": spool.path,
-    }
-    order = executor.Order(
-        command=job.command,
-        cwd=job.cwd or environ.get("HOME", "/"),
-        env={**environ, **job.env, **variables},
-        stdin=job.stdin,
-        stdout=logs.out[0],
-        stderr=logs.err[0],
-        timeout=settings.timeout if job.timeout is None else job.timeout,
-        grace=settings.shutdown_grace,
-        max_output=settings.max_output,
-    )
-    try:
-        ended = executor.run(order, wake, asked)
+    def run(self, claim: Claim, job: Job, settings: Settings) -> executor.Ended:
+        """Run the job's command to its end."""
+        variables = {
+            **job.env,
+            "QUEUECTL_JOB_ID": claim.name.id,
+            "QUEUECTL_ATTEMPT": str(claim.name.attempts),
+            "QUEUECTL_WORKER": claim.worker,
+            "QUEUECTL_SPOOL": self._spool.path,
+        }
+        order = executor.Order(
+            command=job.command,
+            cwd=job.cwd or self._home,
+            env={**self._environ, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}},
+            stdin=job.stdin,
+            stdout=self._writers[0],
+            stderr=self._writers[1],
+            timeout=settings.timeout if job.timeout is None else job.timeout,
+            grace=settings.shutdown_grace,
+            max_output=settings.max_output,
+            printed=self._printed,
+            lasts=self._show,
+        )
+        ended = executor.run(order, self._wake, self._asked)
         if ended.cause:
             # What left the process group (setsid) must not outlive the run either.
             processes.end_all(claim.worker, 0, (claim.name.id, claim.name.attempts))
-    finally:
-        printed = [disk.close_log(*log) for log in logs]
-    tails = [disk.read_tail(path, settings.output_tail) if size else b"" for (_, path), size in zip(logs, printed, strict=True)]
-    return ended, (outcome.text(tails[0]), outcome.text(tails[1]))
+        return ended
+
+    def _printed(self) -> int:
+        return sum(capture.size() for capture in self._captures)
+
+    def _show(self) -> None:
+        """Let the logs be seen while the command runs, if the disk permits; `end` insists on it."""
+        for capture in self._captures:
+            with suppress(OSError):
+                capture.show()
+        self._lasts()
+
+    def end(self, tail: int) -> tuple[str, str]:
+        """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
+        self._hang_up()
+        out, err = (outcome.text(capture.end(tail)) for capture in self._captures)
+        return out, err
+
+    def drop(self) -> None:
+        """Leave an attempt that counts for nothing; what it printed is kept if the disk permits."""
+        self._hang_up()
+        for capture in self._captures:
+            with suppress(OSError):
+                capture.end(0)
+
+    def _hang_up(self) -> None:
+        while self._writers:
+            os.close(self._writers.pop())
+
+    def is_possible(self, worker: str) -> bool:
+        """Whether a log can be made and written now."""
+        path = self._spool.at("logs", f".{worker}.trial")
+        try:
+            disk.unlink(path)
+            disk.write(path, bytes(TRIAL))
+            disk.unlink(path)
+        except OSError:
+            return False
+        return True

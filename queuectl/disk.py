@@ -372,23 +372,26 @@ def version(path: str) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def create_log(path: str) -> int:
-    """A new, empty file at `path`, open for appending: never the one that an earlier run may still write to."""
-    flags = _CREATE | os.O_APPEND
-    try:
-        return os.open(path, flags, FILE_MODE)
-    except FileExistsError:
-        unlink(path)
-        return os.open(path, flags, FILE_MODE)
+def create(path: str) -> int:
+    """A new, empty file at `path`, open for appending."""
+    return os.open(path, _CREATE | os.O_APPEND, FILE_MODE)
 
 
-def close_log(fd: int, path: str) -> int:
-    """Close a log; an empty one is removed. Its size in bytes."""
-    size = os.fstat(fd).st_size
-    os.close(fd)
-    if not size:
-        unlink(path)
-    return size
+def give_name(fd: int, path: str) -> None:
+    """Let the nameless file behind a descriptor be the one at `path`."""
+    with naming(path):
+        try:
+            _link_open(fd, path)
+        except FileExistsError:
+            if os.fstat(fd).st_nlink:
+                return  # ours already: an answer was lost
+            unlink(path)
+            _link_open(fd, path)
+
+
+def _link_open(fd: int, path: str) -> None:
+    # A directory's descriptor, which an absolute path ignores, makes os.link follow the link that /proc has for the file.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
 def hold(path: str) -> int:

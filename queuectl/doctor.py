@@ -190,7 +190,7 @@ def records(spool: Spool) -> Iterator[Finding]:
                 yield Finding("records", f"{path} belongs to no job", "--fix removes it", partial(disk.unlink, path))
     for state in ("completed", "dead"):
         for entry in spool.entries(state):
-            if not disk.is_there(results.path(spool.at("results"), entry.name.id)):
+            if not results.read(spool.at("results"), entry.name.id):
                 yield Finding(
                     "records", f"job {entry.name.id} is {state} and has no record", "nothing to mend: its story is lost, the job is not"
                 )

@@ -16,18 +16,15 @@ Raises
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 import select
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 from queuectl import processes
 
@@ -51,30 +48,32 @@ _PAUSE = 0.01
 #: ru_maxrss counts kilobytes, but bytes on macOS.
 _RSS_UNIT = 1024 if sys.platform == "darwin" else 1
 
-_DEFAULTS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+#: Seconds after which a command counts as one that lasts.
+LASTS = 0.05
+
+_DEFAULTS = [int(s) for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit."""
+class Order(NamedTuple):
+    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit.
+
+    `printed` answers the bytes printed so far; `lasts` is called once, if the command has not ended soon.
+    """
 
     command: str | tuple[str, ...]
     cwd: str
-    env: dict[str, str]
+    env: Mapping[bytes, bytes]
     stdin: str | None
     stdout: int
     stderr: int
     timeout: float
     grace: float
-    max_output: int = 0
-
-    def printed(self) -> int:
-        """Bytes in both logs so far."""
-        return os.fstat(self.stdout).st_size + os.fstat(self.stderr).st_size
+    max_output: int
+    printed: Callable[[], int]
+    lasts: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a run went. `cause` says why we ended it, `reason` why it could not start; times since 1970."""
 
     started_at: float
@@ -98,19 +97,16 @@ class CannotStart(Exception):
 def run(order: Order, wake: int, asked: Callable[[], Cause | None]) -> Ended:
     """Run a command to its end.
 
-    `wake` becomes readable whenever a signal arrives (signal.set_wakeup_fd; SIGCHLD needs
-    a handler); then `asked` is called and says whether the command must end.
+    `wake` becomes readable whenever a signal arrives (signal.set_wakeup_fd); then `asked` is called and says whether the
+    command must end. Where `sees_ends` is false, SIGCHLD must have a handler.
     """
     started = time.time()
-    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         pid = _spawn(order)
     except CannotStart as error:
         return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
     status, usage, cause = _wait(pid, order, wake, asked)
     code = os.waitstatus_to_exitcode(status)
-    # A child counts our own memory until it is another program, so a peak below ours says nothing.
-    peak = usage.ru_maxrss // _RSS_UNIT if usage.ru_maxrss > own_peak else None
     return Ended(
         started,
         time.time(),
@@ -118,20 +114,41 @@ def run(order: Order, wake: int, asked: Callable[[], Cause | None]) -> Ended:
         signal=-code if code < 0 else None,
         cause=cause,
         cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6),
-        max_rss_kb=peak,
+        max_rss_kb=_peak(usage.ru_maxrss),
     )
+
+
+_own_peak = 0
+
+
+def _peak(peak: int) -> int | None:
+    """The peak memory of a child in kilobytes; None if it is not above ours, which it counts until it is another program."""
+    global _own_peak
+    if peak > _own_peak:
+        _own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // _RSS_UNIT if peak > _own_peak else None
 
 
 def _spawn(order: Order) -> int:
     argv = ("/bin/sh", "-c", order.command) if isinstance(order.command, str) else order.command
-    with _standing_in(order.cwd), _input(order.stdin) as stdin:
-        program = _program(argv[0], order.env)
+    try:
+        # posix_spawn cannot change the directory in the child.
+        os.chdir(order.cwd)
+    except OSError as error:
+        raise CannotStart(f"cannot enter the directory {order.cwd}: {error.strerror}", NOT_RUNNABLE) from None
+    stdin = _nothing() if order.stdin is None else _input(order.stdin)
+    try:
+        program = argv[0] if "/" in argv[0] else _program(argv[0], order.env)
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, order.stdout, 1), (os.POSIX_SPAWN_DUP2, order.stderr, 2)]
         try:
             return os.posix_spawn(program, argv, order.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULTS)
         except OSError as error:
             code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
             raise CannotStart(f"cannot start {program}: {_why(error)}", code) from None
+    finally:
+        if order.stdin is not None:
+            os.close(stdin)
+        os.chdir("/")  # not where we came from: we may have lost the right to be there
 
 
 def _why(error: OSError) -> str:
@@ -140,66 +157,81 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-@contextmanager
-def _standing_in(directory: str) -> Iterator[None]:
-    """Be in `directory` for as long as it takes to start: posix_spawn cannot change it in the child.
-
-    Then in /, not where we came from: we may have lost the right to be there.
-    """
-    try:
-        os.chdir(directory)
-    except OSError as error:
-        raise CannotStart(f"cannot enter the directory {directory}: {error.strerror}", NOT_RUNNABLE) from None
-    try:
-        yield
-    finally:
-        os.chdir("/")
+@functools.cache
+def _nothing() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
-@contextmanager
-def _input(text: str | None) -> Iterator[int]:
-    if text is None:
-        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-        return
+def _input(text: str) -> int:
+    """A descriptor that reads `text`."""
+    import tempfile
+
     try:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  closed below; only the making of it may fail like this
-    except OSError as error:
-        raise CannotStart(f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE) from None
-    with file:
-        try:
+        with tempfile.TemporaryFile() as file:
             file.write(text.encode())
             file.seek(0)
-        except OSError as error:
-            raise CannotStart(f"cannot keep its stdin: {error.strerror}", NOT_RUNNABLE) from None
-        yield file.fileno()
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise CannotStart(f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE) from None
 
 
-def _program(word: str, env: dict[str, str]) -> str:
+def _program(word: str, env: Mapping[bytes, bytes]) -> str:
     """The file to run for the first word of a command, found on the command's own PATH."""
-    if "/" in word:
-        return word
-    found = shutil.which(word, path=env.get("PATH", os.defpath))
+    import shutil
+
+    found = shutil.which(word, path=os.fsdecode(env.get(b"PATH", os.fsencode(os.defpath))))
     if found is None:
         raise CannotStart(f"no program {word!r} on the PATH of the job", NOT_FOUND)
     return found
 
 
+@functools.cache
+def sees_ends() -> bool:
+    """Whether the system tells of a child's end by a descriptor; else SIGCHLD must."""
+    return _watch(os.getpid()) is not None
+
+
+def _watch(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None: there is no such thing here."""
+    try:
+        return os.pidfd_open(pid) if sys.platform == "linux" else None
+    except OSError:
+        return None
+
+
 def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) -> tuple[int, resource.struct_rusage, Cause | None]:
+    watch = _watch(pid) if sees_ends() else None
+    try:
+        return _await(pid, watch, order, wake, asked)
+    finally:
+        if watch is not None:
+            os.close(watch)
+
+
+def _await(
+    pid: int, watch: int | None, order: Order, wake: int, asked: Callable[[], Cause | None]
+) -> tuple[int, resource.struct_rusage, Cause | None]:
     poll = select.poll()
     poll.register(wake, select.POLLIN)
-    deadline = time.monotonic() + order.timeout if order.timeout else None
+    if watch is not None:
+        poll.register(watch, select.POLLIN)
+    is_blind = watch is None and sees_ends()  # out of descriptors: then look from time to time
+    started = time.monotonic()
+    deadline = started + order.timeout if order.timeout else None
+    seen: float | None = started + LASTS
     cause: Cause | None = None
     while True:
-        poll.poll(_pause(deadline, order))
-        drain(wake)
+        ready = poll.poll(_pause(deadline, seen, OUTPUT_PAUSE if order.max_output or is_blind else LONGEST_WAIT))
+        if ready != [(watch, select.POLLIN)]:
+            drain(wake)
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             break
-        late = deadline is not None and time.monotonic() >= deadline
+        now = time.monotonic()
+        if seen is not None and now >= seen:
+            seen = None
+            order.lasts()
+        late = deadline is not None and now >= deadline
         if cause is None:
             cause = asked() or ("timeout" if late else None) or _too_much(order)
             if cause:
@@ -213,12 +245,10 @@ def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) 
     return status, usage, cause
 
 
-def _pause(deadline: float | None, order: Order) -> float | None:
-    """Milliseconds to wait if nothing happens; None: for ever."""
-    longest = OUTPUT_PAUSE if order.max_output else LONGEST_WAIT
-    if deadline is None:
-        return longest * 1000 if order.max_output else None
-    return max(0.0, min(deadline - time.monotonic(), longest)) * 1000
+def _pause(deadline: float | None, seen: float | None, longest: float) -> float:
+    """Milliseconds to wait if nothing happens."""
+    now = time.monotonic()
+    return 1000 * max(0.0, min([longest, *(at - now for at in (deadline, seen) if at is not None)]))
 
 
 def _too_much(order: Order) -> Cause | None:

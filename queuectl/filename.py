@@ -17,7 +17,7 @@ Raises
 
 from __future__ import annotations
 
-import calendar
+import functools
 import re
 import time
 from typing import NamedTuple
@@ -51,17 +51,31 @@ class Name(NamedTuple):
 def stamp(epoch: float) -> str:
     """`epoch` as the 23 characters that begin a name; as text they sort like the times."""
     whole, micro = divmod(round(epoch * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micro:06}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _second(whole: int) -> str:
+    """A second as text; neighbours in time ask for the same one again and again."""
     if not 0 <= whole <= LATEST:
-        raise ValueError(f"time {epoch} is not between the years 1970 and 2199")
+        raise ValueError(f"time {whole} is not between the years 1970 and 2199")
     t = time.gmtime(whole)
-    return f"{t[0]:04}{t[1]:02}{t[2]:02}T{t[3]:02}{t[4]:02}{t[5]:02}.{micro:06}Z"
+    return f"{t[0]:04}{t[1]:02}{t[2]:02}T{t[3]:02}{t[4]:02}{t[5]:02}"
 
 
 def unstamp(text: str) -> float:
     """The time that the first 23 characters of a name say; not checked against the calendar."""
-    parts = (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
-    whole = calendar.timegm(tuple(map(int, parts)))
-    return (whole * 1_000_000 + int(text[16:22])) / 1_000_000
+    return (_whole(text[:15]) * 1_000_000 + int(text[16:22])) / 1_000_000
+
+
+@functools.lru_cache(maxsize=256)
+def _whole(text: str) -> int:
+    """The second that a text such as 20261122T101502 says, also on a 31st of February or in a 13th month."""
+    year, month, day, hour, minute, second = map(int, (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15]))
+    # A year that begins in March has its odd day at its end.
+    year, month = year - (month < 3), (month + 9) % 12
+    days = year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 def encode(name: Name) -> str:
@@ -79,10 +93,10 @@ def decode(text: str) -> Name | None:
     if match is None:
         return None
     try:
-        epoch = unstamp(text)
         # The 31st of February has a time as well; the way back tells.
-        if stamp(epoch) != text[:STAMP]:
+        if _second(_whole(text[:15])) != text[:15]:
             return None
+        epoch = unstamp(text)
     except (ValueError, OverflowError):
         return None
     priority, attempts, id = match.groups()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import socket
 import sys
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ class Place(NamedTuple):
 @functools.cache
 def place() -> Place:
     """The place of this process."""
-    host = re.sub(r"[^A-Za-z0-9.]", "-", socket.gethostname()).strip(".-")[:40] or "localhost"
+    host = re.sub(r"[^A-Za-z0-9.]", "-", os.uname().nodename).strip(".-")[:40] or "localhost"
     return Place(host, _boot(), _space())
 
 

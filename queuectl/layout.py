@@ -55,7 +55,7 @@ class Layout:
 
     def at(self, *parts: str) -> str:
         """The absolute path of something in the spool."""
-        return os.path.join(self.path, *parts)
+        return "/".join((self.path, *parts))
 
     # -- the spool itself
 
@@ -121,7 +121,7 @@ class Layout:
 
     def trusts(self, owner: int) -> bool:
         """Whether jobs in a file of this user may run here: ours, those of the spool's owner, and root's, who can do it anyway."""
-        return owner in (0, os.geteuid(), disk.owner(self.path))
+        return owner in (0, os.geteuid()) or owner == disk.owner(self.path)
 
     def guard(self, *, allow_root: bool) -> None:
         """Refuse to run commands from a spool that others can write to, or as root from somebody else's."""

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from queuectl import admission, cancellation, disk, host, inbox, liveness, processes, results, units
+from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
@@ -160,20 +161,19 @@ def record_lost(spool: Spool, claim: Claim) -> results.Run:
     """Write into a job's history that the run of this claim was lost with its worker, or cancelled if somebody asked for that."""
     now = time.time()
     outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
-    verdict = judge(spool, claim, outcome, now)
+    verdict = judge(claim, outcome, now, spool.settings(), _own_retries(spool, claim.file))
     reason = f"worker {claim.worker} died while it ran the job"
     run = blank(claim, spool.target(claim, *verdict)) | {"finished_at": units.iso(now), "outcome": outcome, "reason": reason}
     results.append(spool.at("results"), claim.name.id, run)
     return run
 
 
-def judge(spool: Spool, claim: Claim, outcome: Outcome, now: float, max_retries: int | None = None) -> Verdict:
-    """What becomes of a claimed job by the settings in force; `max_retries` is the job's own, read from its file if not given."""
-    settings = spool.settings()
+def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None) -> Verdict:
+    """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one."""
     return decide(
         outcome,
         claim.name.attempts,
-        max_retries or _own_retries(spool, claim.file) or settings.max_retries,
+        max_retries or settings.max_retries,
         now,
         base=settings.backoff_base,
         most=settings.backoff_max,

@@ -8,6 +8,7 @@ Raises
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -42,10 +43,14 @@ def event(form: str, now: float, what: str, details: dict[str, Any], *, colour: 
     """One line of a log: JSON, or the local time, the event, and key=value for the rest."""
     if form == "json":
         return json.dumps({"time": units.iso(now), "event": what, **details}) + "\n"
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
     words = [f"{key}={_value(value)}" for key, value in details.items() if key != "job"]
     job = [str(details["job"])] if "job" in details else []
-    return " ".join([clock, paint(f"{what:<9}", what, colour=colour), *job, *words]) + "\n"
+    return " ".join([_clock(int(now)), paint(f"{what:<9}", what, colour=colour), *job, *words]) + "\n"
+
+
+@functools.lru_cache(maxsize=16)
+def _clock(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 def _value(value: Any) -> str:
@@ -57,6 +62,8 @@ def _value(value: Any) -> str:
 
 def printable(text: str) -> str:
     """`text` in one line, without what a terminal would obey."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 

@@ -17,7 +17,6 @@ Raises
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from queuectl import disk
@@ -27,15 +26,17 @@ MOST = 16 * 1024 * 1024
 
 Run = dict[str, Any]
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 def path(directory: str, id: str) -> str:
     """The file with the runs of job `id`."""
-    return os.path.join(directory, id + ".jsonl")
+    return f"{directory}/{id}.jsonl"
 
 
 def append(directory: str, id: str, run: Run) -> None:
     """Add a run to the history of job `id`."""
-    disk.append(path(directory, id), json.dumps(run, separators=(",", ":")).encode() + b"\n")
+    disk.append(path(directory, id), _encode(run).encode() + b"\n")
 
 
 def read(directory: str, id: str) -> list[Run]:

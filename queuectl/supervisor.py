@@ -302,6 +302,8 @@ class Supervisor:
             elif verb == "took":
                 self.flusher.note()
                 hand.held = set()
+            elif verb == "filed":
+                self.flusher.note()
             elif verb == "lost":
                 self.dealer.unseen = True
             elif verb == "admitted":

@@ -41,6 +41,9 @@ AHEAD = 0.05
 #: The most names that a worker asks for at a time.
 MOST = 64
 
+#: Seconds after which outcomes are announced although more names are at hand.
+ANNOUNCE = 0.25
+
 #: Seconds to wait before another try when an outcome cannot be written: a full disk may get room.
 PATIENCE = 1.0
 
@@ -51,11 +54,10 @@ class Worker:
     def __init__(self, spool: Spool, record: liveness.Record, line: Line, log: Log, wake: int) -> None:
         self.spool, self.record, self.line, self.log, self.wake = spool, record, line, log, wake
         self.name = record.worker
-        self.environ = dict(os.environ)
-        self.stopping = False
-        self.now = False
-        self.cancelling = False
-        self.stuck = ""
+        self.stopping = self.now = False
+        self.cancelling, self.stuck = False, ""
+        self.attempts = attempt.Attempts(spool, wake, self._asked, lambda: self._announce(now=True))
+        self.announced, self.filed = 0.0, False
         self.claim: Claim | None = None
         self.pace = AHEAD
         self.lost = 0
@@ -67,7 +69,7 @@ class Worker:
         while not self.stopping:
             if self.lost:
                 self.line.put_off("lost", str(self.lost))
-                self.lost = 0
+            self.lost, self.filed = 0, False  # asking for more says as much
             self.line.send("want", str(max(1, min(MOST, int(AHEAD / self.pace)))))
             hints = self._next_hints()
             if not hints:
@@ -105,16 +107,15 @@ class Worker:
         if hint.verb != "claim":
             self._admit(hint.text, last=hint.verb == "settle")
             return
-        if decode(os.path.basename(hint.text)) is None:
-            self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
-            return
         claim = self._claim(hint.text)
         if last:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
-        if claim is None:
-            self.lost += 1
-        else:
+        if claim is not None:
             self.take(claim)
+        elif decode(os.path.basename(hint.text)) is None:
+            self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
+        else:
+            self.lost += 1
 
     def _claim(self, file: str) -> Claim | None:
         try:
@@ -157,34 +158,42 @@ class Worker:
 
     def take(self, claim: Claim) -> None:
         """One job from its claim to its next place."""
+        settings = self.spool.settings()
         try:
-            job = self._read(claim)
+            job = self._read(claim, settings)
             if job is None:
                 return
-            logs = attempt.open_logs(self.spool, claim)
+            self.attempts.begin(claim)
         except OSError as error:
             self._give_up(claim, error)
             return
         if self.stuck:
-            self.stuck = ""
             self.log.event("unstuck", worker=self.name)
-        settings = self.spool.settings()
+        self.stuck = ""
         self.claim, self.cancelling = claim, False
         self.log.event("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
-        ended, tails = attempt.execute(self.spool, claim, job, settings, logs, environ=self.environ, wake=self.wake, asked=self._asked)
+        ended = self.attempts.run(claim, job, settings)
         self.claim = None
         if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
+            self.attempts.drop()
             self._release(claim)
         else:
-            self._file(claim, job, ended, tails, settings)
+            self._file(claim, job, ended, settings)
+        self._announce()
         if self.cancelling:
             cancellation.forget(self.spool, claim.file)
 
-    def _read(self, claim: Claim) -> Job | None:
+    def _announce(self, *, now: bool = False) -> None:
+        """Let the supervisor make outcomes durable that came while more names are at hand: before a job that lasts, at least."""
+        if self.filed and (now or time.monotonic() - self.announced > ANNOUNCE):
+            self.filed, self.announced = False, time.monotonic()
+            self.line.send("filed")
+
+    def _read(self, claim: Claim, settings: Settings) -> Job | None:
         """What to run; None if the file turns out to be no job of ours, and has been set aside."""
         path = self.spool.at(claim.file)
         try:
-            content = disk.read(path, self.spool.settings().max_job_size)
+            content = disk.read(path, settings.max_job_size)
             job = parse(content.data)
         except (InvalidJob, disk.NotPlain, PermissionError) as error:
             self._reject(claim, str(error) if isinstance(error, InvalidJob) else error.strerror)
@@ -216,7 +225,7 @@ class Worker:
         self._restore()
         self._release(claim)
         self._rest()
-        while not self.stopping and not attempt.is_possible(self.spool, self.name):
+        while not self.stopping and not self.attempts.is_possible(self.name):
             self._restore()
             self._rest()
 
@@ -241,21 +250,22 @@ class Worker:
         else:
             self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)
 
-    def _file(self, claim: Claim, job: Job, ended: executor.Ended, tails: tuple[str, str], settings: Settings) -> None:
+    def _file(self, claim: Claim, job: Job, ended: executor.Ended, settings: Settings) -> None:
         """Record how the run went, then move the job: the move commits the record."""
+        id = claim.name.id
+        tails = self._insist(lambda: self.attempts.end(settings.output_tail), id)
         what, why = outcome.meaning(ended)
         if what != "completed" and cancellation.is_requested(self.spool, claim.file):
             what, why = "cancelled", outcome.CANCELLED
-        verdict = recovery.judge(self.spool, claim, what, ended.finished_at, job.max_retries)
+        verdict = recovery.judge(claim, what, ended.finished_at, settings, job.max_retries)
         target = self.spool.target(claim, *verdict)
         run = recovery.blank(claim, target) | outcome.record(ended, what, why, tails) | {"host": self.record.host}
-        id = claim.name.id
         self._insist(lambda: results.append(self.spool.at("results"), id, run), id)
         # CRASH: dying here leaves a record whose move the rescue will make.
-        filed = self._insist(lambda: self.spool.file(claim, target), id)
-        if not filed:
+        if not self._insist(lambda: self.spool.file(claim, target), id):
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
+        self.filed = True
         if settings.durability == "strict":
             self.spool.sync_outcome(claim, target)
         self._report(id, run, verdict.state, verdict.due)
@@ -293,7 +303,8 @@ def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGQUIT, worker.stop)
     signal.signal(signal.SIGUSR1, worker.cancel)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL if executor.sees_ends() else lambda *_: None)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody opens a log of ours just while we ask the kernel about it
     # Ctrl+C and a closed terminal reach the whole foreground group; the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

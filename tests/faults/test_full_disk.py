@@ -131,8 +131,8 @@ def test_a_worker_that_cannot_make_logs_claims_nothing_and_says_so_once(small, t
     queuectl = Command(path)
     queuectl("config", "set", "heartbeat_interval", "0.5")
     for _ in range(3):
-        queuectl("enqueue", "-c", f"echo x >> {tmp_path}/ran")
-        queuectl("enqueue", "--delay", "1", "-c", f"echo x >> {tmp_path}/ran")
+        queuectl("enqueue", "-c", f"echo x | tee -a {tmp_path}/ran")
+        queuectl("enqueue", "--delay", "1", "-c", f"echo x | tee -a {tmp_path}/ran")
     with Workers(path) as workers:
         workers.up()
         until(lambda: len(names(path, "completed")) == 6)

@@ -117,7 +117,8 @@ class Spools(RuleBasedStateMachine):
         """A worker, or its zombie, comes to the end of a run: it records it and files the job if it is still its own."""
         claim = self.some_claim(data)
         there = (self.path / claim.file).exists()
-        verdict = recovery.judge(self.spool, claim, outcome, time.time()) if there else ("completed", time.time())
+        retries = lookup.read(self.spool, claim.file).max_retries if there else None
+        verdict = recovery.judge(claim, outcome, time.time(), self.spool.settings(), retries)
         target = self.spool.target(claim, *verdict)
         results.append(self.spool.at("results"), claim.name.id, recovery.blank(claim, target) | {"outcome": outcome})
         if recorded:

@@ -220,3 +220,12 @@ def test_strict_durability_works_the_same(queuectl, path):
     queuectl("worker", "start", "--drain")
 
     assert ids_in(path, "completed") == ["a"]
+
+
+def test_what_a_job_left_behind_writes_into_no_log_of_a_later_one(queuectl, path, tmp_path):
+    queuectl("enqueue", "--id", "a", "-c", f"(until test -e {tmp_path}/go; do sleep 0.02; done; echo late; touch {tmp_path}/said) &")
+    with Workers(path):
+        until(lambda: ids_in(path, "completed") == ["a"])
+        queuectl("enqueue", "--id", "b", "-c", f"touch {tmp_path}/go; until test -e {tmp_path}/said; do sleep 0.02; done; echo mine")
+        until(lambda: ids_in(path, "completed") == ["a", "b"])
+    assert queuectl("logs", "b") == "mine\n"

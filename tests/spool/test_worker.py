@@ -1,0 +1,62 @@
+"""A worker of its own: what it tells its supervisor, and what it leaves of its runs."""
+
+import os
+import signal
+
+import pytest
+
+from queuectl import executor, liveness
+from queuectl.log import Log
+from queuectl.wire import Message, pair
+from queuectl.worker import Worker
+from tests.support import names
+
+
+@pytest.fixture
+def line():
+    here, there = pair()
+    yield here, there
+    here.close()
+    there.close()
+
+
+@pytest.fixture
+def worker(spool, line):
+    wake, waker = executor.wake_pipe()
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    log = os.open(os.devnull, os.O_WRONLY)
+    yield Worker(spool, record, line[0], Log(log, "json"), wake)
+    signal.set_wakeup_fd(-1)
+    for fd in (wake, waker, lock, log):
+        os.close(fd)
+
+
+def follow(worker, spool, command):
+    """Give it the name of a job that is not the last it has."""
+    id = spool.enqueue(command)
+    [entry] = spool.entries_of(id)
+    worker._follow(Message("claim", entry.file), last=False)
+
+
+def test_outcomes_are_announced_before_a_job_that_lasts(spool, worker, line):
+    """Else nobody makes them durable while it runs: the supervisor hears nothing until all names are used up."""
+    worker.announced = float("inf")  # no time passes
+    follow(worker, spool, "true")
+    assert worker.filed
+    follow(worker, spool, "sleep 0.2")
+
+    assert [message.verb for message in line[1].receive()] == ["filed"]
+
+
+def test_outcomes_are_announced_while_many_short_jobs_follow_each_other(spool, worker, line):
+    worker.announced = 0.0  # long ago
+    follow(worker, spool, "true")
+
+    assert [message.verb for message in line[1].receive()] == ["filed"]
+
+
+def test_a_job_that_prints_nothing_costs_no_log(spool, worker, path):
+    follow(worker, spool, "true")
+    follow(worker, spool, "echo x")
+
+    assert [name.split(".", 1)[1] for name in names(path, "logs")] == ["1.out"]
