@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from tests.support import until
 
@@ -28,6 +28,16 @@ CRUMB = 1024
 
 #: Seconds for the last process to let go of the disk.
 PATIENCE = 10
+
+
+class Ground(Protocol):
+    """What jobs and their producer need to know of a place: the spool, a directory of their own, and where runs leave a line."""
+
+    spool: Path
+    home: Path
+    ledger: Path
+    overlaps: Path
+    locks: Path
 
 
 class Arena:

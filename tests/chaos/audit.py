@@ -4,7 +4,7 @@ Promises
     `failures` names every accepted job that is lost, in two places, damaged, not ended, or
     completed without a run; and every run that began beside another or twice.
 Leaves to others
-    keeping the evidence (storm).
+    keeping the evidence (storm); which of the failures are allowed after a power cut (tests.hosts).
 Raises
     OSError from the disk.
 """
@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from queuectl import Spool, disk, results
@@ -46,23 +47,31 @@ class Findings:
 
 def audit(fleet: Fleet, producer: Producer, cancelled: set[str]) -> Findings:
     """Look at everything, once nothing moves any more; the jobs in `cancelled` must be dead."""
-    spool, found = fleet.spool, Findings(accepted=len(producer.accepted))
-    places, runs = _places(spool), _ledger(fleet, found)
-    found.unasked = len(places.keys() - producer.accepted.keys())
-    for id, accepted in producer.accepted.items():
-        _check_place(spool, id, accepted, places.get(id, []), found)
-        _check_runs(spool, id, places.get(id, []), runs.get(id, []), found)
+    found = examine(fleet.spool, producer.accepted, fleet.arena.ledger.read_text().splitlines())
+    found.failures["runs beside another"] += fleet.arena.overlaps.read_text().splitlines()
+    where = places(fleet.spool)
     for id in cancelled:
-        if not any(file.startswith("dead/") for file in places.get(id, [])):
-            found.failures["cancelled, but not dead"].append(f"{id} {places.get(id)}")
-    found.leftovers = [f"{place}/{name}" for place in ("workers", "processing", "tmp") for name in os.listdir(spool.at(place))]
+        if not any(file.startswith("dead/") for file in where.get(id, [])):
+            found.failures["cancelled, but not dead"].append(f"{id} {where.get(id)}")
     _read_logs(fleet, producer, found)
     return found
 
 
-def _places(spool: Spool) -> dict[str, list[str]]:
+def examine(spool: Spool, accepted: Mapping[str, Accepted], ledger: Iterable[str]) -> Findings:
+    """Look at what became of the jobs in `accepted`; `ledger` is what their runs wrote."""
+    found = Findings(accepted=len(accepted))
+    where, runs = places(spool), _runs(ledger, found)
+    found.unasked = len(where.keys() - accepted.keys())
+    for id, promise in accepted.items():
+        _check_place(spool, id, promise, where.get(id, []), found)
+        _check_runs(spool, id, where.get(id, []), runs.get(id, []), found)
+    found.leftovers = [f"{place}/{name}" for place in ("workers", "processing", "tmp") for name in os.listdir(spool.at(place))]
+    return found
+
+
+def places(spool: Spool) -> dict[str, list[str]]:
     """Where the jobs are, by id; a drop that nobody admitted by its own name."""
-    places: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = defaultdict(list)
     for state in STATES:
         workers = spool.workers() if state == "processing" else []
         directories = [f"processing/{worker}" for worker in workers] or [state]
@@ -70,19 +79,18 @@ def _places(spool: Spool) -> dict[str, list[str]]:
             for text in os.listdir(spool.at(directory)):
                 name = decode(text)
                 if text.endswith(".json") and not text.startswith("."):
-                    places[name.id if name else text.removesuffix(".json")].append(f"{directory}/{text}")
-    return places
+                    found[name.id if name else text.removesuffix(".json")].append(f"{directory}/{text}")
+    return found
 
 
-def _ledger(fleet: Fleet, found: Findings) -> dict[str, list[int]]:
+def _runs(ledger: Iterable[str], found: Findings) -> dict[str, list[int]]:
     """The attempts that began, by id."""
     runs: dict[str, list[int]] = defaultdict(list)
-    for line in fleet.arena.ledger.read_text().splitlines():
+    for line in ledger:
         id, attempt, _ = line.split()
         runs[id].append(int(attempt))
     found.runs = sum(map(len, runs.values()))
     found.again = sum(len(attempts) > 1 for attempts in runs.values())
-    found.failures["runs beside another"] += fleet.arena.overlaps.read_text().splitlines()
     found.failures["attempts that began twice"] += [f"{id} {sorted(a)}" for id, a in runs.items() if len(set(a)) < len(a)]
     return runs
 
@@ -97,16 +105,18 @@ def _check_place(spool: Spool, id: str, accepted: Accepted, files: list[str], fo
     found.places[state] += 1
     if state not in ("completed", "dead"):
         found.failures["not ended"].append(f"{id} {files}")
-    if not _is_whole(spool, files[0], accepted):
+    if not is_whole(spool, files[0], accepted):
         found.failures["damaged"].append(f"{id} {files}")
 
 
-def _is_whole(spool: Spool, file: str, accepted: Accepted) -> bool:
+def is_whole(spool: Spool, file: str, accepted: Accepted | None) -> bool:
+    """Whether a job's file is what was accepted; if that is not known, whether it is a job at all."""
     data = disk.read(spool.at(file), 1 << 20).data
     try:
-        return parse(data).command == accepted.command and accepted.data in (None, data)
+        command = parse(data).command
     except InvalidJob:
         return False
+    return accepted is None or (command == accepted.command and accepted.data in (None, data))
 
 
 def _check_runs(spool: Spool, id: str, files: list[str], attempts: list[int], found: Findings) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from queuectl import Spool, disk
 from queuectl.errors import SpoolUnusable
 from queuectl.filename import Name, encode
-from tests.chaos.arena import Arena
+from tests.chaos.arena import Ground
 from tests.chaos.recipes import Cook, Record
 from tests.support import environment
 
@@ -42,12 +42,13 @@ class Accepted(NamedTuple):
 
 
 class Producer:
-    """Brings jobs into the spool of `arena`."""
+    """Brings jobs into the spool of `arena`; `series` is how the ids that it chooses begin."""
 
-    def __init__(self, arena: Arena, dice: random.Random) -> None:
+    def __init__(self, arena: Ground, dice: random.Random, series: str = "chaos") -> None:
         self._arena, self._dice = arena, dice
         self._spool = Spool(arena.spool)
-        self._cook = Cook(arena, dice)
+        self._cook = Cook(arena, dice, series)
+        self._ways = [self._by_library, self._by_library, self._by_command, self._by_drop, self._by_drop]
         self._command: tuple[subprocess.Popen[bytes], list[Record]] | None = None
         self.accepted: dict[str, Accepted] = {}
         self.refusals: list[str] = []
@@ -56,7 +57,7 @@ class Producer:
         """Bring in a few jobs, if not too many wait."""
         self._collect()
         if self._waiting() < BACKLOG:
-            self._dice.choice([self._by_library, self._by_library, self._by_command, self._by_drop, self._by_drop])()
+            self._dice.choice(self._ways)()
 
     def close(self) -> None:
         """Wait for the command that is still at it."""
@@ -70,6 +71,10 @@ class Producer:
     def _jobs(self) -> list[Record]:
         return [self._cook.job(named=self._dice.random() < 0.5) for _ in range(self._dice.randint(1, 6))]
 
+    def _accept(self, way: str, id: str, accepted: Accepted) -> None:
+        """A job was acknowledged to one who brought it in this way."""
+        self.accepted[id] = accepted
+
     def _refused(self, why: object) -> None:
         self.refusals.append(str(why))
 
@@ -82,7 +87,8 @@ class Producer:
         except (OSError, SpoolUnusable) as error:
             self._refused(error)
             return
-        self.accepted.update({id: Accepted(job["command"], None) for id, job in zip(ids, jobs, strict=True)})
+        for id, job in zip(ids, jobs, strict=True):
+            self._accept("library", id, Accepted(job["command"], None))
 
     def _by_command(self) -> None:
         if self._command:
@@ -106,7 +112,8 @@ class Producer:
         printed, complaint = process.communicate()
         ids = [line.decode() for line in printed.splitlines(keepends=True) if line.endswith(b"\n")]
         # An id that was printed is a promise, also if the command was killed right behind it.
-        self.accepted.update({id.strip(): Accepted(job["command"], None) for id, job in zip(ids, jobs, strict=False)})
+        for id, job in zip(ids, jobs, strict=False):
+            self._accept("command", id.strip(), Accepted(job["command"], None))
         if process.returncode:
             self._refused(f"exit {process.returncode}: {complaint.decode(errors='replace')}")
 
@@ -124,4 +131,4 @@ class Producer:
         except OSError as error:
             self._refused(error)
             return
-        self.accepted[id] = Accepted(job["command"], data)
+        self._accept("drop", id, Accepted(job["command"], data))

@@ -13,7 +13,7 @@ import itertools
 import random
 from typing import Any
 
-from tests.chaos.arena import Arena
+from tests.chaos.arena import Ground
 
 Record = dict[str, Any]
 
@@ -40,13 +40,13 @@ LOCK = (
 class Cook:
     """Makes jobs, about half of them with an id of their own."""
 
-    def __init__(self, arena: Arena, dice: random.Random) -> None:
-        self._arena, self._dice = arena, dice
+    def __init__(self, arena: Ground, dice: random.Random, series: str = "chaos") -> None:
+        self._arena, self._dice, self._series = arena, dice, series
         self._serial = itertools.count(1)
 
     def fresh_id(self) -> str:
         """An id that no other job of this run has."""
-        return f"chaos-{next(self._serial):06}"
+        return f"{self._series}-{next(self._serial):06}"
 
     def job(self, *, named: bool) -> Record:
         """A job; with `named` it says its id."""
