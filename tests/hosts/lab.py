@@ -135,6 +135,7 @@ class Lab:
 
     def boot(self, name: str) -> Guest:
         """Start a guest again, on the disk as it was left; its disk is mounted."""
+        self.guests[name].kill()
         self._start(name)
         return self._settle(name)
 

@@ -60,7 +60,7 @@ class Reporter(Producer):
 
     def __init__(self, ground: Ground, dice: random.Random, series: str) -> None:
         super().__init__(ground, dice, series)
-        self._ways += [self._by_sh, self._by_sh]
+        self._ways.append(self._by_sh)
         self._line = os.open(f"/dev/ttyS{ACCEPTED}", os.O_WRONLY | os.O_NOCTTY)
 
     def _accept(self, way: str, id: str, accepted: Accepted) -> None:

@@ -24,9 +24,11 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,9 @@ MUST_NOT = [
 #: Jobs that were logged as completed or dead before the cut, and are not after it: with durability safe allowed within a second.
 UNDONE = "outcomes taken back"
 
+#: Seconds that such a log line may be old: the second that was promised, and some for a machine with one slow core.
+OLD = 1.5
+
 #: The spool in the guest.
 SPOOL = f"{DISK}/spool"
 
@@ -77,10 +82,12 @@ class Told:
     accepted: dict[str, list[Any]] = field(default_factory=dict)
     ways: Counter[str] = field(default_factory=Counter)
     runs: list[str] = field(default_factory=list)
+    ages: dict[str, float] = field(default_factory=dict)
     garbled: int = 0
 
     def hear(self, guest: Guest, failures: dict[str, list[str]]) -> Question:
-        """Take in what a guest that is dead, or done, told: the question about it."""
+        """Take in what a guest told whose power was cut just now: the question about it."""
+        now = time.time()
         question = Question()
         for way, id, *promise in self._parsed(guest.reports[ACCEPTED]):
             question.accepted[id] = promise
@@ -93,6 +100,7 @@ class Told:
         for event in self._parsed([line for line in guest.reports[LOG] if line.startswith("{")]):
             if event["event"] in ("completed", "dead"):
                 question.ended[event["job"]] = event["event"]
+                self.ages[event["job"]] = now - datetime.fromisoformat(event["time"]).timestamp()
         failures["runs beside another"] += guest.reports[OVERLAPS]
         failures["enqueues refused"] += [line for line in guest.reports[LOG] if line.startswith("refused: ")]
         failures["tracebacks"] += [line for line in guest.reports[LOG] if "Traceback" in line]
@@ -229,6 +237,7 @@ class Powercut:
             ("runs lost with the power, and rescued", found["lost_runs"]),
             ("attempts that the cut took back, so that they began again (allowed)", sum(again.values()) - len(again)),
             ("outcomes that were logged and taken back (durability safe: allowed within a second)", len(self.failures[UNDONE])),
+            (f"of these logged more than {OLD:g} s before the cut", self._old()),
             ("torn result lines / empty histories / ended jobs without a record (allowed)", self._records()),
             ("left in processing/ and tmp/", sum(not name.startswith("workers/") for name in found["leftovers"])),
             ("garbled reports", self.told.garbled),
@@ -237,6 +246,9 @@ class Powercut:
 
     def _setting(self) -> str:
         return f"{self.cuts} ({len(self.boots)}, {self.loaded:.0f}, {self.seed}, {os.cpu_count()})"
+
+    def _old(self) -> int:
+        return sum(self.told.ages[case.partition(" ")[0]] > OLD for case in self.failures[UNDONE])
 
     def _records(self) -> str:
         found = self.last["findings"]
