@@ -110,6 +110,9 @@ class Guest:
         )
         for _, writer in ends:
             os.close(writer)
+        assert self.process.stdin
+        assert self.process.stdout
+        self._keyboard, self._console = self.process.stdin, self.process.stdout
         listeners = [threading.Thread(target=self._listen, args=(reader, self.reports[n])) for n, (reader, _) in enumerate(ends)]
         self._threads = [threading.Thread(target=self._read), *listeners]
         for thread in self._threads:
@@ -119,7 +122,7 @@ class Guest:
     # -- what comes out of it
 
     def _read(self) -> None:
-        with self.process.stdout as console, self.log.open("ab", buffering=0) as log:
+        with self._console as console, self.log.open("ab", buffering=0) as log:
             for line in console:
                 _, found, text = line.partition(b"@@LAB ")
                 try:
@@ -152,8 +155,8 @@ class Guest:
             data = base64.b64encode(json.dumps({"id": id, "do": do, **details}).encode()) + b"\n"
             try:
                 for start in range(0, len(data), PIECE):
-                    self.process.stdin.write(data[start : start + PIECE])
-                    self.process.stdin.flush()
+                    self._keyboard.write(data[start : start + PIECE])
+                    self._keyboard.flush()
                     if start:
                         threading.Event().wait(SWALLOW)
             except BrokenPipeError:
@@ -217,6 +220,6 @@ class Guest:
         for thread in self._threads:
             thread.join()
         try:
-            self.process.stdin.close()
+            self._keyboard.close()
         except BrokenPipeError:
             pass

@@ -20,6 +20,7 @@ import subprocess
 import termios
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 Message = dict[str, Any]
@@ -68,7 +69,7 @@ class Console:
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(self._fd, termios.TCSANOW, mode)
 
-    def requests(self):
+    def requests(self) -> Iterator[Message]:
         """What the driver asks for, as it comes."""
         rest = b""
         while data := os.read(self._fd, 4096):

@@ -93,7 +93,7 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix="queuectl-lab-", dir=memory if is_roomy else HOME))
         self.directory.chmod(0o755)
         self._namespace = f"queuectl-lab-{os.getpid()}-{self.directory.name[-8:]}"
-        reaper = [sys.executable, Path(__file__).with_name("reaper.py"), self._namespace, self.directory]
+        reaper = [sys.executable, str(Path(__file__).with_name("reaper.py")), self._namespace, str(self.directory)]
         self._reaper = subprocess.Popen(reaper, stdin=subprocess.PIPE, start_new_session=True)
         try:
             self._connect()
@@ -113,8 +113,7 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         for guest in self.guests.values():
             guest.kill()
-        self._reaper.stdin.close()
-        self._reaper.wait()
+        self._reaper.communicate()  # the end of its input is what it waits for
 
     @property
     def a(self) -> Guest:
