@@ -87,7 +87,7 @@ class Told:
 
     def hear(self, guest: Guest, failures: dict[str, list[str]]) -> Question:
         """Take in what a guest told whose power was cut just now: the question about it."""
-        now = time.time()
+        now, self.ages = time.time(), {}
         question = Question()
         for way, id, *promise in self._parsed(guest.reports[ACCEPTED]):
             question.accepted[id] = promise
@@ -127,6 +127,7 @@ class Powercut:
     told: Told = field(default_factory=Told)
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     boots: set[str] = field(default_factory=set)
+    old: int = 0
     loaded: float = 0.0
     last: dict[str, Any] = field(default_factory=dict)
     evidence: Path | None = None
@@ -182,13 +183,14 @@ class Powercut:
         path.write_text(json.dumps(dataclasses.asdict(question)))
         self.last = json.loads(self.lab.a.run(f"{python()} -m tests.hosts.look {SPOOL} /mnt/lab/{path.name}", timeout=DRAIN))
         path.unlink()
+        self.failures[UNDONE] += [f"{id} ({when}, logged {self.told.ages[id]:.2f} s before)" for id in self.last["undone"]]
+        self.old += sum(self.told.ages[id] > OLD for id in self.last["undone"])
         wrong = {
             "lost": self.last["lost"],
             "in two places": self.last["doubled"],
             "damaged": self.last["findings"]["failures"].get("damaged", []),
             "torn or empty, never acknowledged": self.last["torn"],
             "rejected": self.last["rejected"],
-            UNDONE: self.last["undone"],
         }
         for what, cases in wrong.items():
             seen = {case.partition(" ")[0] for case in self.failures[what]}
@@ -237,9 +239,10 @@ class Powercut:
             ("runs lost with the power, and rescued", found["lost_runs"]),
             ("attempts that the cut took back, so that they began again (allowed)", sum(again.values()) - len(again)),
             ("outcomes that were logged and taken back (durability safe: allowed within a second)", len(self.failures[UNDONE])),
-            (f"of these logged more than {OLD:g} s before the cut", self._old()),
+            (f"of these logged more than {OLD:g} s before the cut", self.old),
             ("torn result lines / empty histories / ended jobs without a record (allowed)", self._records()),
-            ("left in processing/ and tmp/", sum(not name.startswith("workers/") for name in found["leftovers"])),
+            ("left in processing/", self._left("processing/")),
+            ("left in tmp/ by drops that the cut interrupted (swept after an hour)", self._left("tmp/")),
             ("garbled reports", self.told.garbled),
         ]
         return "\n".join(["| what | how many |", "|---|---|", *(f"| {what} | {count} |" for what, count in rows)])
@@ -247,8 +250,8 @@ class Powercut:
     def _setting(self) -> str:
         return f"{self.cuts} ({len(self.boots)}, {self.loaded:.0f}, {self.seed}, {os.cpu_count()})"
 
-    def _old(self) -> int:
-        return sum(self.told.ages[case.partition(" ")[0]] > OLD for case in self.failures[UNDONE])
+    def _left(self, where: str) -> int:
+        return sum(name.startswith(where) for name in self.last["findings"]["leftovers"])
 
     def _records(self) -> str:
         found = self.last["findings"]
