@@ -23,10 +23,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from queuectl import disk, host, ids
+from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import Name, decode, encode, renamed, resembles
 from queuectl.job import Job, Unfinished, parse
-from queuectl.spool import Spool
+from queuectl.spool import Claim, Spool
 
 
 class Admitted(NamedTuple):
@@ -130,3 +131,22 @@ def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job |
 
 def _set_aside(spool: Spool, file: str, why: str) -> Answer:
     return Rejected(why) if spool.reject(file, why) else "gone"
+
+
+def examine(spool: Spool, claim: Claim, settings: Settings) -> Job | Rejected:
+    """What to run for a claim; Rejected: its file turns out to be no job of ours."""
+    path, id = spool.at(claim.file), claim.name.id
+    try:
+        content = disk.read(path, settings.max_job_size)
+        job = parse(content.data)
+    except InvalidJob as error:
+        return Rejected(str(error))
+    except (disk.NotPlain, PermissionError) as error:
+        return Rejected(error.strerror or "it cannot be read")
+    if why := foreign(spool, content.owner):
+        return Rejected(why)
+    if job.id not in (None, id):
+        return Rejected(f"the id inside is {job.id!r} and the name says {id!r}")
+    if not ids.is_ours(id) and not spool.hold_id(id, path):
+        return Rejected(f"id {id!r} is taken: another job has it")
+    return job

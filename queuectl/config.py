@@ -20,7 +20,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from queuectl import disk, units
@@ -34,8 +33,7 @@ LARGEST = 1024 * 1024
 PATIENCE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings, in force. Durations are seconds, sizes bytes; docs/cli.md has the table."""
 
     max_retries: int = 3

@@ -148,7 +148,6 @@ def _spawn(order: Order) -> int:
     finally:
         if order.stdin is not None:
             os.close(stdin)
-        os.chdir("/")  # not where we came from: we may have lost the right to be there
 
 
 def _why(error: OSError) -> str:

@@ -27,8 +27,8 @@ from queuectl.units import LATEST
 #: Characters of a name before "-p": the time.
 STAMP = 23
 
-#: What an id may look like.
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: The characters of an id; it begins with a letter or a digit.
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 _NAME = re.compile(
     r"\d{8}T\d{6}\.\d{6}Z-p(\d)-a(0|[1-9]\d{0,5})-([A-Za-z0-9][A-Za-z0-9._-]{0,127})\.json",
@@ -115,7 +115,7 @@ def resembles(text: str) -> bool:
 
 def is_id(text: str) -> bool:
     """Whether `text` can be an id."""
-    return ID.fullmatch(text) is not None
+    return 0 < len(text) <= 128 and _ID.issuperset(text) and text[0] not in "._-"
 
 
 def is_drop(text: str) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 from typing import NamedTuple
 
@@ -35,7 +34,8 @@ class Place(NamedTuple):
 @functools.cache
 def place() -> Place:
     """The place of this process."""
-    host = re.sub(r"[^A-Za-z0-9.]", "-", os.uname().nodename).strip(".-")[:40] or "localhost"
+    plain = "".join(c if c.isascii() and (c.isalnum() or c == ".") else "-" for c in os.uname().nodename)
+    host = plain.strip(".-")[:40] or "localhost"
     return Place(host, _boot(), _space())
 
 
@@ -57,7 +57,7 @@ def _darwin_boot() -> str:
 
 def _space() -> str:
     try:
-        return re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+        return "".join(c for c in os.readlink("/proc/self/ns/pid") if c in "0123456789")
     except OSError:
         return "0"
 

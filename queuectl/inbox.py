@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 
 from queuectl import admission, disk, host, ids
 from queuectl.admission import Admitted, Answer, Broken, Rejected
@@ -54,7 +53,7 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
     if not isinstance(found, Job):
         why = found.why if isinstance(found, Broken | Rejected) else "it vanished"
         return Rejected(why) if spool.reject(taken, why, name) else "gone"
-    job = replace(found, submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(time.time(), 6))
+    job = found._replace(submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(time.time(), 6))
     try:
         entry = spool.enqueue_as(job, job.id or _id_of(spool, taken))
     except IdTaken as error:

@@ -16,10 +16,11 @@ Raises
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from queuectl import units
 from queuectl.errors import InvalidJob
@@ -42,8 +43,7 @@ class Unfinished(InvalidJob):
     """The text is not JSON, but might become so: somebody may still be writing it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One job's fields. Durations are seconds, times seconds since 1970 in UTC; None means "as the settings say"."""
 
     command: str | tuple[str, ...]
@@ -54,7 +54,7 @@ class Job:
     max_retries: int | None = None
     timeout: float | None = None
     cwd: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     stdin: str | None = None
     name: str | None = None
     meta: Any = None
@@ -81,7 +81,7 @@ class Job:
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
 
 
-_DEFAULTS: dict[str, Any] = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(Job)}
+_DEFAULTS: dict[str, Any] = {"command": None, **Job._field_defaults}
 
 
 def _same(value: Any) -> Any:
@@ -126,11 +126,11 @@ def load(data: bytes) -> object:
     if not data.strip():
         raise Unfinished("is empty")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
     try:
-        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+        value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
@@ -139,7 +139,9 @@ def load(data: bytes) -> object:
         raise
     except ValueError:  # an integer of more digits than Python converts
         raise InvalidJob("has a number that is too long") from None
-    _check_depth(value)
+    # Only an escape can make half a surrogate pair, and only brackets make depth.
+    if b"\\u" in data or data.count(b"[") + data.count(b"{") > DEEPEST:
+        _check_depth(value)
     return value
 
 
@@ -160,6 +162,9 @@ def _float(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise InvalidJob(f"number {text} is too large")
     return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
 
 
 def _check_depth(value: object) -> None:

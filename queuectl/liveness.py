@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from queuectl import disk, host
 from queuectl.errors import InvalidJob
@@ -40,8 +40,7 @@ NEWBORN = 60
 LARGEST = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a worker says of itself. `pid` and `supervisor_pid` mean something at its place only."""
 
     worker: str
@@ -67,7 +66,7 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
     fd = disk.hold(spool.at("workers", worker + ".lock"))
     try:
-        disk.write(spool.at("workers", worker + ".json"), json.dumps(asdict(record)).encode() + b"\n")
+        disk.write(spool.at("workers", worker + ".json"), json.dumps(record._asdict()).encode() + b"\n")
         try:
             disk.make(spool.at("processing", worker))
         except FileNotFoundError:
@@ -88,7 +87,7 @@ def enroll_supervisor(spool: Spool, name: str) -> int:
     fd = disk.hold(path)
     record = Record(name, *place, os.getpid(), name, os.getpid(), time.time())
     try:
-        disk.append(path, json.dumps(asdict(record)).encode() + b"\n")
+        disk.append(path, json.dumps(record._asdict()).encode() + b"\n")
     except OSError:
         disk.unlink(path)
         raise

@@ -16,7 +16,6 @@ Raises
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -170,6 +169,8 @@ def record_lost(spool: Spool, claim: Claim) -> results.Run:
 
 def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None) -> Verdict:
     """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one."""
+    import random  # looking needs no dice
+
     return decide(
         outcome,
         claim.name.attempts,

@@ -24,7 +24,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from queuectl import config, disk, host, ids, renewal, results
@@ -81,7 +80,7 @@ class Spool(Layout):
         # A Job that a program made by itself is checked, too.
         job = from_dict(job.to_dict() if isinstance(job, Job) else job)
         if job.created_at is None:
-            job = replace(job, created_at=round(time.time(), 6))
+            job = job._replace(created_at=round(time.time(), 6))
         data = job.to_bytes()
         most = self.settings().max_job_size
         if len(data) > most:

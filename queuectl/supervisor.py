@@ -74,6 +74,7 @@ class Supervisor:
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
+        gc.enable()
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
             while self.crew.hands or not self.stopping:
@@ -121,9 +122,6 @@ class Supervisor:
                 self.respawn = time.monotonic() + RESPAWN  # should it fail
                 self.crew.hire(self._work)
                 self.respawn = 0.0
-        if not self.stopping:
-            with self._complaining():
-                self.lookout.tend(self._private())
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
@@ -247,7 +245,7 @@ class Supervisor:
         with self._complaining():
             self.dealer.deal(hands, self._poll_interval())
             if self.dealer.is_idle(hands):
-                self.lookout.arm()
+                self.lookout.arm(self._private)
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
 

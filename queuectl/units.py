@@ -28,8 +28,9 @@ LONGEST = 100 * 365 * 86400
 #: The last second of the year 2199: until 2242 a float of seconds holds every microsecond apart.
 LATEST = 7258118399
 
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d+)?", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+# Compiled when they are used: most programs read no duration.
+_NUMBER = r"\d{1,15}(?:\.\d+)?"
+_PART = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 
 def seconds(value: object) -> float:
@@ -44,10 +45,10 @@ def seconds(value: object) -> float:
 
 def _written(text: str) -> float:
     text = text.strip().lower()
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text, re.ASCII):
         return float(text)
     packed = text.replace(" ", "")
-    parts = _PART.findall(packed) if len(text) < 100 else []
+    parts = re.findall(_PART, packed, re.ASCII) if len(text) < 100 else []
     if not parts or "".join(number + unit for number, unit in parts) != packed:
         raise ValueError(f'{text!r} is no duration; write seconds, or "90s", "10m", "1h30m", "7d"')
     return math.fsum(float(number) * UNITS[unit] for number, unit in parts)

@@ -65,7 +65,7 @@ class Watch:
 
 
 class Lookout:
-    """A watch that is started again when it dies, and left alone for a while when the system refuses it."""
+    """A watch that is started when it is first wanted and again when it dies, and left alone for a while when the system refuses it."""
 
     def __init__(self, directories: list[str], warn: Callable[[str], None]) -> None:
         self._directories, self._warn = directories, warn
@@ -77,15 +77,13 @@ class Lookout:
         """What becomes readable when there is something to hear; None: there is no watch now."""
         return self._watch.reader if self._watch else None
 
-    def tend(self, forget: list[int]) -> None:
-        """Start the watch if there is none; the child closes the descriptors in `forget`."""
-        if self._watch is None and time.monotonic() >= self._rewatch:
-            self._rewatch = time.monotonic() + REWATCH
-            self._watch = start(self._directories, forget)
-
-    def arm(self) -> None:
-        """Ask for a bell."""
-        if self._watch and time.monotonic() >= self._rearm:
+    def arm(self, forget: Callable[[], list[int]]) -> None:
+        """Ask for a bell. Whoever never rests needs no watch, so it starts here; the child closes the descriptors in `forget`."""
+        now = time.monotonic()
+        if self._watch is None and now >= self._rewatch:
+            self._rewatch = now + REWATCH
+            self._watch = start(self._directories, forget())
+        if self._watch and now >= self._rearm:
             self._watch.arm()
 
     def hear(self) -> bool:

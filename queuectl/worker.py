@@ -23,12 +23,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, ids, inbox, liveness, outcome, recovery, results, units
+from queuectl import admission, attempt, cancellation, disk, executor, inbox, liveness, outcome, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
-from queuectl.errors import InvalidJob
 from queuectl.filename import decode, encode
-from queuectl.job import Job, parse
+from queuectl.job import Job
 from queuectl.log import Log
 from queuectl.spool import Claim, Spool
 from queuectl.wire import Line, Message
@@ -91,6 +90,7 @@ class Worker:
 
     def _next_hints(self) -> list[Message] | None:
         """Wait for names from the supervisor; None when it is gone or we must stop."""
+        os.chdir("/")  # who rests in a job's directory keeps its file system busy
         poll = select.poll()
         poll.register(self.line.reader, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
@@ -160,8 +160,9 @@ class Worker:
         """One job from its claim to its next place."""
         settings = self.spool.settings()
         try:
-            job = self._read(claim, settings)
-            if job is None:
+            job = admission.examine(self.spool, claim, settings)
+            if isinstance(job, admission.Rejected):
+                self._reject(claim, job.why)
                 return
             self.attempts.begin(claim)
         except OSError as error:
@@ -189,32 +190,10 @@ class Worker:
             self.filed, self.announced = False, time.monotonic()
             self.line.send("filed")
 
-    def _read(self, claim: Claim, settings: Settings) -> Job | None:
-        """What to run; None if the file turns out to be no job of ours, and has been set aside."""
-        path = self.spool.at(claim.file)
-        try:
-            content = disk.read(path, settings.max_job_size)
-            job = parse(content.data)
-        except (InvalidJob, disk.NotPlain, PermissionError) as error:
-            self._reject(claim, str(error) if isinstance(error, InvalidJob) else error.strerror)
-            return None
-        id = claim.name.id
-        if why := admission.foreign(self.spool, content.owner):
-            self._reject(claim, why)
-            return None
-        if job.id not in (None, id):
-            self._reject(claim, f"the id inside is {job.id!r} and the name says {id!r}")
-            return None
-        if not ids.is_ours(id) and not self.spool.hold_id(id, path):
-            self._reject(claim, f"id {id!r} is taken: another job has it")
-            return None
-        return job
-
-    def _reject(self, claim: Claim, why: str | None) -> None:
-        reason = why or "it cannot be read"
+    def _reject(self, claim: Claim, why: str) -> None:
         # Under the name it had: that no attempt was counted shows there.
         name = claim.name._replace(attempts=claim.name.attempts - 1)
-        self._set_aside(claim.file, reason, encode(name))
+        self._set_aside(claim.file, why, encode(name))
 
     def _give_up(self, claim: Claim, error: OSError) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""

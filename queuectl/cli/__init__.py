@@ -13,34 +13,35 @@ Leaves to others
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from queuectl import __version__
 from queuectl.errors import QueuectlError
 
-#: Where each command lives.
+#: Where each command lives, and its help in a line: reading that of all of them must not load all of them.
 COMMANDS = {
-    "enqueue": "enqueue",
-    "worker": "worker",
-    "status": "look",
-    "list": "look",
-    "show": "look",
-    "logs": "look",
-    "wait": "act",
-    "cancel": "act",
-    "remove": "act",
-    "prune": "act",
-    "dlq": "dlq",
-    "config": "settings",
-    "init": "act",
-    "doctor": "doctor",
+    "enqueue": ("enqueue", "Put a job into the queue and print its id: it is on disk then."),
+    "worker": ("worker", "Run workers, stop them, look at them."),
+    "status": ("look", "How many jobs are in each state, what waits longest, and who works."),
+    "list": ("look", "List jobs: running, pending (next first), failed (due first), dead and completed (newest first)."),
+    "show": ("look", "Everything about one job: its fields, and each of its runs."),
+    "logs": ("look", "What a job's command printed: its stdout on stdout, its stderr on stderr."),
+    "wait": ("act", "Wait until jobs have ended: completed, or dead."),
+    "cancel": ("act", "Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL)."),
+    "remove": ("act", "Remove jobs from the spool, with their logs and history; their ids are free again."),
+    "prune": ("act", "Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead."),
+    "dlq": ("dlq", "The dead letters: jobs out of retries, or cancelled."),
+    "config": ("settings", "Settings of the spool."),
+    "init": ("act", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
+    "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
 }
 
 #: What to do about an error of the disk that has no better words.
@@ -65,8 +66,13 @@ class Family(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"queuectl.cli.{COMMANDS[name]}"), name + "_")
+        command: click.Command = getattr(import_module(f"queuectl.cli.{COMMANDS[name][0]}"), name + "_")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(cls=Family, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,7 +119,14 @@ def main() -> None:
         code = run()
     except KeyboardInterrupt:
         code = 130
-    sys.exit(code)
+    end(code)
+
+
+def end(code: int) -> NoReturn:
+    """End the process now: everything is written, and taking the interpreter apart costs a tenth of a short command."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def keep_standard_descriptors() -> None:

@@ -11,7 +11,6 @@ import click
 
 from queuectl import liveness, lookup, render, units
 from queuectl.cli import show
-from queuectl.cli.worker import show_workers
 from queuectl.errors import QueuectlError
 from queuectl.layout import STATES, Entry
 from queuectl.spool import Spool
@@ -41,7 +40,7 @@ def status_(spool: Spool, /, as_json: bool = False) -> None:
     show.table(["STATE", "JOBS"], [(state, str(jobs[state])) for state in jobs], lambda row: row[0] if row[1] != "0" else "")
     if found["workers"]:
         click.echo()
-        show_workers(found["workers"])
+        show.workers(found["workers"])
 
 
 @click.command("list")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from queuectl import render
+from queuectl import render, units
 from queuectl.errors import QueuectlError
 
 #: The option that every command has which shows something.
@@ -76,3 +76,13 @@ def each(ids: Sequence[str], act: Callable[[str], str]) -> None:
             codes.append(error.exit_code)
     if codes:
         raise click.exceptions.Exit(codes[0])
+
+
+def workers(found: list[dict[str, Any]]) -> None:
+    """Print workers as a table."""
+    ages = [None if w["heartbeat_age"] is None else units.ago(w["heartbeat_age"]) for w in found]
+    rows = [
+        (w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", age or "-")
+        for w, age in zip(found, ages, strict=True)
+    ]
+    table(["WORKER", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[2] == "dead" else "")

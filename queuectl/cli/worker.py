@@ -181,16 +181,6 @@ def list_workers(spool: Spool, /, as_json: bool) -> None:
     if as_json:
         show.document(found)
     elif found:
-        show_workers(found)
+        show.workers(found)
     else:
         click.echo("no workers; start some with 'queuectl worker start'", err=True)
-
-
-def show_workers(found: list[lookup.Record]) -> None:
-    """Print workers as a table."""
-    rows = [(w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", _age(w["heartbeat_age"])) for w in found]
-    show.table(["WORKER", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[2] == "dead" else "")
-
-
-def _age(age: float | None) -> str:
-    return "-" if age is None else units.ago(age)

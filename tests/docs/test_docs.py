@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from queuectl.cli import COMMANDS as FAMILIES
 from queuectl.cli import cli
 from queuectl.errors import QueuectlError
 from queuectl.layout import BESIDE, STATES
@@ -196,3 +197,8 @@ def test_every_claim_has_its_test(claim):
     _, file, name = claim
 
     assert f"def {name}(" in (ROOT / file).read_text()
+
+
+def test_the_list_of_commands_says_what_each_command_says():
+    for name, (_, line) in FAMILIES.items():
+        assert cli.get_command(None, name).get_short_help_str(300) == line
