@@ -244,10 +244,10 @@ class Supervisor:
         hands = self.crew.known()
         with self._complaining():
             self.dealer.deal(hands, self._poll_interval())
-            if self.dealer.is_idle(hands):
-                self.lookout.arm(self._private)
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
+            elif self.dealer.is_idle(hands):
+                self.lookout.arm(self._private)
 
     def _poll_interval(self) -> float:
         interval = self.settings.poll_interval
