@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from queuectl import cancellation, disk, host, liveness, lookup, recovery, results, units
 from queuectl.config import Settings
-from queuectl.errors import WrongState
+from queuectl.errors import NoSuchWorker, WrongState
 from queuectl.filename import decode
 from queuectl.layout import Entry
 from queuectl.spool import Claim, Spool
@@ -148,23 +148,63 @@ def exit_code(state: str, run: lookup.Record | None) -> int:
 # -- workers
 
 
-def stop(spool: Spool, timeout: float | None, *, now: bool) -> tuple[list[int], list[int]]:
-    """Stop this spool's supervisors on this host, and workers that outlived theirs, and wait for them.
+class Chosen(NamedTuple):
+    """Whose workers to stop: those of one host, of this one if `host` is None; of all; or those named, by unique beginnings."""
 
-    The process ids of (those that stopped, those that still run).
+    host: str | None = None
+    everywhere: bool = False
+    names: tuple[str, ...] = ()
+
+    def has(self, who: liveness.Record) -> bool:
+        """Whether this supervisor is meant."""
+        if self.names:
+            return who.worker in self.names
+        return self.everywhere or (who.host == self.host if self.host else who.is_here)
+
+
+def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> tuple[list[str], list[str]]:
+    """Stop supervisors of this spool, and workers here that outlived theirs, and wait for them.
+
+    Those of other hosts are asked by files, which they see at their next heartbeat. Answers (who stopped, who still runs).
     """
-    supervisors = liveness.supervisors(spool)
     workers = [who for name in liveness.names(spool) if (who := liveness.read(spool, name)) and _is_held(spool, who, ".lock")]
-    bosses = {who.worker for who in supervisors}
-    told = {who.pid: who for who in [*supervisors, *(who for who in workers if who.supervisor not in bosses)]}
+    chosen = _by_supervisor(spool, chosen)
+    supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
+    bosses = {who.worker for who in liveness.supervisors(spool)}
+    orphans = [who for who in workers if who.supervisor not in bosses and chosen.has(who)]
+    told = {who.pid: who for who in [*supervisors, *orphans]}
     for pid in told:
         cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    away = [who for who in liveness.every_supervisor(spool) if not who.is_here and chosen.has(who)]
+    for who in away:
+        liveness.ask_to_stop(spool, who.worker, now=now)
     deadline = None if timeout is None else time.monotonic() + timeout
-    left = _left(spool, told, workers)
-    while left and (deadline is None or time.monotonic() < deadline):
+    observer = liveness.Observer(spool)
+
+    def left() -> list[str]:
+        here = [str(pid) for pid in _left(spool, told, workers)]
+        return here + [f"{who.pid} on {who.host}" for who in away if observer.runs(who)]
+
+    still = left()
+    while still and (deadline is None or time.monotonic() < deadline):
         time.sleep(PAUSE)
-        left = _left(spool, told, workers)
-    return sorted(set(told) - set(left)), left
+        still = left()
+    everybody = [*map(str, told), *(f"{who.pid} on {who.host}" for who in away)]
+    return sorted(set(everybody) - set(still)), still
+
+
+def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
+    """The same with names of supervisors, for beginnings of names of workers or supervisors."""
+    known = {who.worker: who.worker for who in liveness.every_supervisor(spool)}
+    known |= {name: who.supervisor for name in liveness.names(spool) if (who := liveness.read(spool, name))}
+    found = []
+    for text in chosen.names:
+        meant = {boss for name, boss in known.items() if name == text} or {boss for name, boss in known.items() if name.startswith(text)}
+        if len(meant) != 1:
+            what = f"{text!r} can be a worker of {len(meant)} supervisors; write more of its name" if meant else f"no worker {text!r}"
+            raise NoSuchWorker(f"{what}; 'queuectl worker list' shows them")
+        found += list(meant)
+    return chosen._replace(names=tuple(found))
 
 
 def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:

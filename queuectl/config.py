@@ -22,12 +22,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from queuectl import disk, units
+from queuectl import disk, host, units
 from queuectl.errors import ConfigDamaged, InvalidJob, InvalidSetting, Locked
 from queuectl.job import MOST_RETRIES, load
 
 #: Bytes of the largest config.json that is read.
 LARGEST = 1024 * 1024
+
+#: The default of worker_lost_after on a file system of several hosts, in seconds: a network may be away for a while.
+LOST_AFTER_SHARED = 180.0
 
 #: Seconds to wait for another process that is changing the settings.
 PATIENCE = 10
@@ -182,7 +185,10 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def settle(path: str, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
     """The settings in force: `flags` over `environ` over the file at `path` over the defaults."""
-    return Settings(**{**load_file(path), **from_environment(environ), **(flags or {})})
+    values = {**load_file(path), **from_environment(environ), **(flags or {})}
+    if "worker_lost_after" not in values and host.is_shared(os.path.dirname(path)):
+        values["worker_lost_after"] = LOST_AFTER_SHARED
+    return Settings(**values)
 
 
 class Live:
@@ -228,7 +234,11 @@ def locked(path: str, patience: float = PATIENCE) -> Iterator[None]:
     """A context in which no other process holds the lock file at `path`; waits `patience` seconds for it."""
     import filelock  # 40 ms that only a change needs
 
-    lock = filelock.FileLock(path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False)
+    # flock excludes on one host for certain; on a network only what is made of files does.
+    if host.is_shared(os.path.dirname(path)):
+        lock: filelock.BaseFileLock = filelock.StrictSoftFileLock(path, timeout=patience, mode=disk.FILE_MODE)
+    else:
+        lock = filelock.FileLock(path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -15,6 +15,7 @@ Raises
 
 from __future__ import annotations
 
+import random
 import time
 
 from queuectl import disk
@@ -28,6 +29,9 @@ PATIENCE = 1.0
 
 #: Seconds after which a list of names that still lasts is made anew: something more urgent may have come.
 STALE = 1.0
+
+#: Seconds between two looks at a file system of several hosts while there is work, and the most there are when there is none.
+QUICK, SLOWEST = 0.2, 86400.0
 
 #: Seconds by which a directory's time must be older than the look that a later one relies on.
 SETTLED = 0.05
@@ -46,6 +50,7 @@ class Dealer:
         self._scanned = self._polled = self._not_before = 0.0
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
+        self._pace = QUICK
 
     # -- what others tell
 
@@ -68,13 +73,17 @@ class Dealer:
         waiting = [hand for hand in hands if hand.wants]
         if not waiting or time.monotonic() < self._not_before:
             return
-        self._note_time(hands, poll_interval)
+        self._note_time(hands, self._interval(poll_interval))
         if self._must_look():
             self._not_before = time.monotonic() + PATIENCE  # should it fail
             self._look(hands)
             self._not_before = 0.0
         for index, hand in enumerate(waiting):
             self._give(hand, among=len(waiting) - index)
+
+    def _interval(self, longest: float) -> float:
+        """Seconds between two looks of their own: where no bell tells of other hosts' changes, soon while there is work."""
+        return longest if self._trusts_times else min(longest, self._pace)
 
     def _note_time(self, hands: list[Hand], poll_interval: float) -> None:
         if self._queue.next_due and unstamp(self._queue.next_due) <= time.time():
@@ -101,6 +110,8 @@ class Dealer:
         self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), time.time(), without=held, shared=shared)
         drops = [*self._queue.drops, *self._spool.submissions()]
         self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
+        # Jittered, so that many hosts do not ask one server at once.
+        self._pace = QUICK if len(self._queue) or len(self._drops) else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
 
@@ -155,7 +166,7 @@ class Dealer:
         now = time.monotonic()
         if self.unseen:
             return max(now, self._not_before)
-        times = [self._polled + poll_interval]
+        times = [self._polled + self._interval(poll_interval)]
         if self._skipped_until is not None:
             times.append(self._skipped_until)
         if self._queue.next_due:

@@ -170,7 +170,7 @@ def duplicates(spool: Spool) -> Iterator[Finding]:
 def links(spool: Spool) -> Iterator[Finding]:
     """Links in ids/ whose job is gone, and jobs whose link is missing."""
     for id in disk.scan(spool.at("ids")):
-        if id != ".lock" and ids.is_void(spool.at("ids"), id) and not list(spool.entries_of(id)):
+        if not id.startswith(".") and ids.is_void(spool.at("ids"), id) and not list(spool.entries_of(id)):
             yield Finding("links", f"{spool.at('ids', id)} belongs to no job", "--fix removes it", partial(spool.void, id))
     for entry in _all(spool):
         path, id = spool.at(entry.file), entry.name.id

@@ -5,6 +5,7 @@
     |   |-- InvalidJob                     a job that cannot be one; carries `field`
     |   `-- InvalidSetting                 an unknown setting, or a value it cannot have
     |-- NoSuchJob                 exit 3   no job has this id
+    |-- NoSuchWorker              exit 3   no worker has this name, or several begin like it
     |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
     |-- AmbiguousId               exit 1   several ids begin like this
     |-- WrongState                exit 1   the job is not where this verb needs it
@@ -54,6 +55,12 @@ class NoSuchJob(QueuectlError):
     def __init__(self, id: str, spool: str) -> None:
         super().__init__(f"no job {id!r} in {spool}; 'queuectl list' shows the jobs there are")
         self.id = id
+
+
+class NoSuchWorker(QueuectlError):
+    """No worker of the spool has this name or beginning, or several have."""
+
+    exit_code = 3
 
 
 class AmbiguousId(QueuectlError):

@@ -64,7 +64,7 @@ def _space() -> str:
 
 def is_shared(path: str) -> bool:
     """Whether other hosts may use the file system of `path`; on any other, another boot is a boot that is over."""
-    return filesystem(path).startswith(_NETWORK)
+    return mount(path).kind.startswith(_NETWORK)
 
 
 def has_watches() -> bool:
@@ -120,16 +120,28 @@ def is_running(pid: int) -> bool:
         return sys.platform != "linux"
 
 
-def filesystem(path: str) -> str:
-    """The type of the file system that holds `path`, such as "ext4" or "nfs4"; "" where it cannot be known."""
+class Mount(NamedTuple):
+    """A mounted file system: its type, such as "ext4" or "nfs4", and its options; "" where they cannot be known."""
+
+    kind: str
+    options: frozenset[str]
+
+
+def mount(path: str) -> Mount:
+    """The mount that holds `path`."""
     try:
-        device = os.stat(path).st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            found = [line.split() for line in lines]
+        return _mount(os.stat(path).st_dev)
     except OSError:
-        return ""
+        return Mount("", frozenset())
+
+
+@functools.lru_cache(maxsize=16)
+def _mount(device: int) -> Mount:
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        found = [line.split() for line in lines]
     for words in reversed(found):
         if words[2] == wanted:
-            return words[words.index("-") + 1]
-    return ""
+            dash = words.index("-")
+            return Mount(words[dash + 1], frozenset([*words[5].split(","), *words[-1].split(",")]))
+    return Mount("", frozenset())

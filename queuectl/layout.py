@@ -111,7 +111,7 @@ class Layout:
         """A directory that holds other things is not ours to fill."""
         known = {*STATES, *BESIDE, "inbox", "config.json", "config.json.lock", "spool.json"}
         try:
-            foreign = [name for name in disk.scan(self.path) if name not in known]
+            foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith("config.json.lock")]
         except NotADirectoryError:
             raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
         except OSError as error:

@@ -33,6 +33,12 @@ SUPERVISOR = ".supervisor"
 #: Seconds after which the file of a supervisor on another host, or of an earlier boot, is of no use to anybody.
 SWEEP_AGE = 7 * 86400
 
+#: The least lease on a file system of several hosts, in seconds.
+LEAST_SHARED = 10.0
+
+#: What the name of a request ends in that stops a supervisor, wherever it is.
+STOP = ".stop"
+
 #: Seconds that a worker or a supervisor may take from its lock to its record.
 NEWBORN = 60
 
@@ -101,14 +107,35 @@ def beat_supervisor(spool: Spool, name: str) -> bool:
 
 def dismiss_supervisor(spool: Spool, name: str) -> None:
     """Remove what a supervisor left of itself."""
+    disk.unlink(spool.at("workers", name + STOP))
     disk.unlink(spool.at("workers", name + SUPERVISOR))
 
 
 def supervisors(spool: Spool) -> list[Record]:
     """The supervisors that live here."""
+    found = every_supervisor(spool)
+    return [who for who in found if who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))]
+
+
+def every_supervisor(spool: Spool) -> list[Record]:
+    """The supervisors that have a file, here and elsewhere, alive or not."""
     names = [name.removesuffix(SUPERVISOR) for name in disk.scan(spool.at("workers")) if name.endswith(SUPERVISOR)]
-    found = [_read(spool, name, SUPERVISOR) for name in sorted(names)]
-    return [who for who in found if who and who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))]
+    return [who for name in sorted(names) if (who := _read(spool, name, SUPERVISOR))]
+
+
+def ask_to_stop(spool: Spool, supervisor: str, *, now: bool) -> None:
+    """Ask a supervisor to stop that we cannot signal; it looks at each of its heartbeats."""
+    path = spool.at("workers", supervisor + STOP)
+    disk.unlink(path)
+    disk.write(path, b"now" if now else b"", durable=False)
+
+
+def is_asked_to_stop(spool: Spool, supervisor: str) -> bool | None:
+    """Whether somebody asked this supervisor to stop: True at once, False after its jobs; None: nobody."""
+    try:
+        return disk.read(spool.at("workers", supervisor + STOP), 16).data == b"now"
+    except (FileNotFoundError, disk.NotPlain):
+        return None
 
 
 def sweep(spool: Spool) -> None:
@@ -127,8 +154,10 @@ def leftovers(spool: Spool) -> list[str]:
             who = _read(spool, stem, SUPERVISOR)
             dead = (who is None or who.boot == host.place().boot) and _is_free(path, newborn=who is None)
         else:
-            known = disk.is_there(spool.at("workers", stem + ".json")) or disk.is_there(spool.at("processing", stem))
-            dead = end == ".lock" and not known and _is_free(path, newborn=True)
+            known = disk.is_there(spool.at("workers", stem + (SUPERVISOR if end == STOP else ".json"))) or disk.is_there(
+                spool.at("processing", stem)
+            )
+            dead = end in (".lock", STOP) and not known and _is_free(path, newborn=True)
         if dead or (end == SUPERVISOR and age_of(path) > SWEEP_AGE):
             found.append(path)
     return found
@@ -182,7 +211,8 @@ def _read(spool: Spool, name: str, end: str) -> Record | None:
 def lease(spool: Spool) -> float:
     """Seconds without a heartbeat after which a worker that cannot be asked counts as lost."""
     settings = spool.settings()
-    return max(settings.worker_lost_after, 3 * settings.heartbeat_interval)
+    least = LEAST_SHARED if host.is_shared(spool.path) else 0.0
+    return max(settings.worker_lost_after, 3 * settings.heartbeat_interval, least)
 
 
 class Observer:
@@ -202,13 +232,22 @@ class Observer:
             if held is not None:
                 return held
         elif record is not None:
-            if record.boot == host.place().boot:
+            if self.is_shared:
+                # A lock on a network can be lost while its holder lives. An id that runs here may be somebody else's by now.
+                if record.is_here and not host.is_running(record.pid):
+                    return False
+            elif record.boot == host.place().boot:
                 held = disk.is_held(self._spool.at("workers", worker + ".lock"))
                 if held is not None:
                     return held
-            elif record.boot and not self.is_shared:
+            elif record.boot:
                 return False
         return not self.is_silent(worker)
+
+    def runs(self, supervisor: Record) -> bool:
+        """Whether a supervisor on another host may still run: it has its file, and its heart beats."""
+        path = self._spool.at("workers", supervisor.worker + SUPERVISOR)
+        return disk.is_there(path) and self._silence(supervisor.worker, SUPERVISOR) <= lease(self._spool)
 
     def is_silent(self, worker: str) -> bool:
         """Whether the worker's heart has not beaten for so long that it must be dead, or hangs."""
@@ -219,7 +258,10 @@ class Observer:
 
         If we did not look for a while, perhaps we were stopped ourselves, and the worker with us: then it starts again.
         """
-        beat, now = disk.modified(self._spool.at("workers", worker + ".json")), time.monotonic()
+        return self._silence(worker, ".json")
+
+    def _silence(self, worker: str, end: str) -> float:
+        beat, now = disk.modified(self._spool.at("workers", worker + end)), time.monotonic()
         seen, looked = self._seen.get(worker), self._looked.get(worker, now)
         self._looked[worker] = now
         if seen is None or seen[0] != beat or now - looked > lease(self._spool) / 2:

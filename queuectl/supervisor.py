@@ -181,7 +181,7 @@ class Supervisor:
             self._staff()
         if now - self.beaten >= self.settings.heartbeat_interval:
             self.beaten = now
-            for chore in (self._beat, self._rescue, self._relay_cancels):
+            for chore in (self._beat, self._rescue, self._relay_requests):
                 with self._complaining():
                     chore()
         if now - self.swept >= SWEEP_INTERVAL:
@@ -218,8 +218,11 @@ class Supervisor:
             state = job.target.partition("/")[0]
             self.log.event("rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state)
 
-    def _relay_cancels(self) -> None:
-        """Wake those workers whose running job somebody wants cancelled."""
+    def _relay_requests(self) -> None:
+        """Do what others asked for by files: stop, and wake those workers whose running job is to be cancelled."""
+        now = liveness.is_asked_to_stop(self.spool, self.name)
+        if now is not None and self.stopping <= now:
+            self.stopping, self.quiet = 1 + now, False
         for hand in self.crew.known():
             if cancellation.is_pending(self.spool, hand.name):
                 os.kill(hand.pid, signal.SIGUSR1)

@@ -82,7 +82,7 @@ def workers(found: list[dict[str, Any]]) -> None:
     """Print workers as a table."""
     ages = [None if w["heartbeat_age"] is None else units.ago(w["heartbeat_age"]) for w in found]
     rows = [
-        (w["name"], str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", age or "-")
+        (w["name"], w["host"] or "?", str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", age or "-")
         for w, age in zip(found, ages, strict=True)
     ]
-    table(["WORKER", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[2] == "dead" else "")
+    table(["WORKER", "HOST", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[3] == "dead" else "")

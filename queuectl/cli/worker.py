@@ -143,26 +143,36 @@ def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
 
 
 @worker_.command("stop")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--host", metavar="HOST", help="Those on another host.")
+@click.option("--all-hosts", is_flag=True, help="Those on all hosts.")
 @click.option("--timeout", metavar="TIME", help="Wait at most this long for them to end.  [default: as long as it takes]")
 @click.option("--now", is_flag=True, help="End the running commands too, and put their jobs back uncounted.")
 @click.pass_obj
-def stop(spool: Spool, /, timeout: str | None, now: bool) -> None:
-    """Stop all workers of this spool on this host and wait until they are gone.
+def stop(spool: Spool, /, names: tuple[str, ...], host: str | None, all_hosts: bool, timeout: str | None, now: bool) -> None:
+    """Stop the workers of this spool on this host, or elsewhere, and wait until they are gone.
 
-    They finish the jobs they have, unless --now. Exit code 1 if some still run after --timeout.
+    They finish the jobs they have, unless --now. NAME, a worker's name or its beginning, stops its supervisor and so all
+    the workers that were started with it. Other hosts hear of it at their next heartbeat. Exit code 1 if some still run
+    after --timeout.
 
     \b
     queuectl worker stop
     queuectl worker stop --now --timeout 30
+    queuectl worker stop --all-hosts
     """
+    if (host is not None) + all_hosts + bool(names) > 1:
+        raise click.UsageError("--host, --all-hosts and names exclude each other")
     spool.open()
-    stopped, left = actions.stop(spool, _seconds(timeout, "--timeout"), now=now)
+    chosen = actions.Chosen(host, all_hosts, names)
+    stopped, left = actions.stop(spool, _seconds(timeout, "--timeout"), now=now, chosen=chosen)
     if not (stopped or left):
-        click.echo("no workers of this spool run on this host", err=True)
-    for pid in stopped:
-        click.echo(f"stopped {pid}")
+        where = f"on {host}" if host else "anywhere" if all_hosts else "on this host"
+        click.echo(f"no workers of this spool run {where}", err=True)
+    for who in stopped:
+        click.echo(f"stopped {who}")
     if left:
-        raise QueuectlError(f"still running: {', '.join(map(str, left))}; wait longer, or 'queuectl worker stop --now'")
+        raise QueuectlError(f"still running: {', '.join(left)}; wait longer, or 'queuectl worker stop --now'")
 
 
 @worker_.command("list")
