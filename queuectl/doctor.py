@@ -15,20 +15,15 @@ Raises
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, recovery, renewal, results
+from queuectl import config, disk, host, ids, liveness, probe, recovery, renewal, results
 from queuectl.errors import InvalidJob, Locked, QueuectlError
 from queuectl.job import parse
 from queuectl.layout import BESIDE, STATES, Entry
 from queuectl.spool import Spool
-
-#: Seconds between the clock of this host and that of the file system above which people should know.
-SKEW = 2.0
 
 #: Seconds for which a file without a job is left alone: the job may be just moving.
 YOUNG = 60
@@ -217,27 +212,8 @@ def unreadable(spool: Spool) -> Iterator[Finding]:
 
 def file_system(spool: Spool) -> Iterator[Finding]:
     """Whether the file system can do what a spool needs, and keeps our time."""
-    here, there = spool.temporary(), spool.temporary()
-    before = time.time()
-    try:
-        disk.write(here, b"probe")
-        stamp = disk.modified(here) or before
-        if abs(stamp - before) > SKEW:
-            what = f"the clock of the file system is {stamp - before:+.1f} s off this host's"
-            yield Finding("clock", what, "set both clocks with NTP: jobs become due by them")
-        if not disk.link(here, there) or disk.links(here) != 2:
-            yield Finding("file system", f"no hard links in {spool.path}", "put the spool on a file system that has them")
-        disk.sync(spool.at("tmp"))
-    finally:
-        for path in (here, there):
-            disk.unlink(path)
-    for state in STATES:
-        try:
-            # Of a file that is not there: between two mounts the system refuses before it looks, so no probe can be left behind.
-            disk.rename(here, spool.at(state, os.path.basename(here)))
-        except OSError as error:
-            what = f"nothing can be moved from {spool.at('tmp')} to {spool.at(state)}: {error.strerror}"
-            yield Finding("file system", what, "put the whole spool on one file system")
+    for fault in probe.probe(spool):
+        yield Finding(fault.check, fault.what, fault.cure)
 
 
 def watches(spool: Spool) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ Raises
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -106,6 +107,20 @@ class Layout:
         except OSError as error:
             raise SpoolUnusable(f"cannot make a spool at {self.path} ({error.strerror}); name another with --spool") from None
         return self
+
+    def exists(self) -> bool:
+        """Whether there is a spool here, readable or not."""
+        try:
+            return disk.is_there(self.at("spool.json"))
+        except NotADirectoryError:
+            return False
+
+    def unmake(self) -> None:
+        """Take back a spool that was just made and is empty; directories above it stay, and those that cannot go."""
+        disk.unlink(self.at("spool.json"))
+        for path in (*(self.at(name) for name in (*STATES, *BESIDE)), self.path):
+            with contextlib.suppress(OSError):
+                disk.remove(path)
 
     def _refuse_foreign(self) -> None:
         """A directory that holds other things is not ours to fill."""

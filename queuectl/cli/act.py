@@ -7,9 +7,9 @@ import time
 
 import click
 
-from queuectl import actions, lookup, units
+from queuectl import actions, lookup, probe, units
 from queuectl.cli import complain, show
-from queuectl.errors import NoSuchJob, Wrong
+from queuectl.errors import NoSuchJob, SpoolUnusable, Wrong
 from queuectl.spool import Spool
 
 
@@ -126,7 +126,14 @@ def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
         group = grp.getgrnam(shared).gr_gid if shared else None
     except KeyError:
         raise Wrong(f"--shared: no group {shared!r} on this machine") from None
+    is_new = not spool.exists()
     spool.make()
+    for fault in probe.probe(spool):
+        if fault.is_fatal:
+            if is_new:
+                spool.unmake()
+            raise SpoolUnusable(f"{fault.what}; {fault.cure}")
+        click.echo(f"queuectl: warning: {fault.what}; {fault.cure}", err=True)
     if group is not None:
         spool.share(group)
     click.echo(spool.path)

@@ -22,7 +22,7 @@ FLOORS = [
     ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture"],
     ["outcome", "crew"],
     ["layout"],
-    ["renewal"],
+    ["renewal", "probe"],
     ["spool"],
     ["liveness", "admission", "attempt"],
     ["cancellation", "lookup", "inbox"],
