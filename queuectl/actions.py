@@ -22,7 +22,7 @@ from queuectl import cancellation, disk, host, liveness, lookup, recovery, resul
 from queuectl.config import Settings
 from queuectl.errors import NoSuchWorker, WrongState
 from queuectl.filename import decode
-from queuectl.layout import Entry
+from queuectl.layout import PAUSED, Entry
 from queuectl.spool import Claim, Spool
 
 #: Seconds between two looks of somebody who waits, at first and at most.
@@ -146,6 +146,29 @@ def exit_code(state: str, run: lookup.Record | None) -> int:
 
 
 # -- workers
+
+
+def pause(spool: Spool) -> bool:
+    """Let no job begin from now on; those that run go on. False: it was paused already."""
+    if spool.is_paused():
+        return False
+    temporary = spool.temporary()
+    disk.write(temporary, f"by {host.user(os.geteuid())} on {host.place().host} at {units.iso(time.time())}\n".encode())
+    disk.replace(temporary, spool.at(PAUSED))
+    disk.sync(spool.path)
+    return True
+
+
+def resume(spool: Spool) -> bool:
+    """Let jobs begin again. False: it was not paused."""
+    if not disk.unlink(spool.at(PAUSED)):
+        return False
+    disk.sync(spool.path)
+    # Supervisors that rest watch pending/: a file that is no job wakes them.
+    bell = spool.at("pending", f".resumed.{host.nonce()}")
+    disk.write(bell, b"", durable=False)
+    disk.unlink(bell)
+    return True
 
 
 class Chosen(NamedTuple):

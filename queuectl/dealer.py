@@ -50,13 +50,18 @@ class Dealer:
         self._scanned = self._polled = self._not_before = 0.0
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
-        self._pace = QUICK
+        self._pace, self._paused_until = QUICK, 0.0
 
     # -- what others tell
 
     def rang(self) -> None:
         """Something came into pending/."""
-        self.unseen = self._rang = True
+        self._rang = True
+        self.armed()
+
+    def armed(self) -> None:
+        """The watch is armed: what came before that is still to be seen, and whether the spool is paused."""
+        self.unseen, self._paused_until = True, 0.0
 
     def admitted(self, file: str) -> None:
         """A drop became the job in `file`."""
@@ -71,8 +76,14 @@ class Dealer:
     def deal(self, hands: list[Hand], poll_interval: float) -> None:
         """Give names to the hands that want some; look for more when there are none."""
         waiting = [hand for hand in hands if hand.wants]
-        if not waiting or time.monotonic() < self._not_before:
+        if not waiting or time.monotonic() < max(self._not_before, self._paused_until):
             return
+        if self._spool.is_paused():
+            self._paused_until = time.monotonic() + poll_interval
+            self._queue, self._drops = Queue(), Drops()
+            self.unseen = True
+            return
+        self._paused_until = 0.0
         self._note_time(hands, self._interval(poll_interval))
         if self._must_look():
             self._not_before = time.monotonic() + PATIENCE  # should it fail
@@ -149,11 +160,12 @@ class Dealer:
 
     def is_idle(self, hands: list[Hand]) -> bool:
         """Whether some hand waits in vain and nothing is on its way: time to watch for what comes."""
-        return not self.unseen and any(hand.wants for hand in hands) and not any(hand.is_claiming() for hand in hands)
+        rests = not self.unseen or self._paused_until > time.monotonic()
+        return rests and any(hand.wants for hand in hands) and not any(hand.is_claiming() for hand in hands)
 
     def is_drained(self, hands: list[Hand]) -> bool:
         """Whether nothing is left to do, now or later, for us or for others."""
-        if not self.is_idle(hands) or not all(hand.wants for hand in hands):
+        if self._paused_until or not self.is_idle(hands) or not all(hand.wants for hand in hands):
             return False
         if len(self._queue) or len(self._drops) or self._queue.next_due:
             return False
@@ -165,7 +177,7 @@ class Dealer:
             return None
         now = time.monotonic()
         if self.unseen:
-            return max(now, self._not_before)
+            return max(now, self._not_before, self._paused_until)
         times = [self._polled + self._interval(poll_interval)]
         if self._skipped_until is not None:
             times.append(self._skipped_until)

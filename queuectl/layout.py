@@ -30,6 +30,9 @@ STATES = ("pending", "processing", "failed", "completed", "dead")
 #: The other directories of a spool.
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
 
+#: The file whose being there pauses the spool.
+PAUSED = "paused"
+
 #: The format that this program reads and writes.
 VERSION = 1
 
@@ -124,7 +127,7 @@ class Layout:
 
     def _refuse_foreign(self) -> None:
         """A directory that holds other things is not ours to fill."""
-        known = {*STATES, *BESIDE, "inbox", "config.json", "config.json.lock", "spool.json"}
+        known = {*STATES, *BESIDE, "inbox", PAUSED, "config.json", "config.json.lock", "spool.json"}
         try:
             foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith("config.json.lock")]
         except NotADirectoryError:
@@ -170,6 +173,10 @@ class Layout:
         if self._live is None:
             self._live = config.Live(self.at("config.json"), self._flags)
         return self._live.look(self.complain)
+
+    def is_paused(self) -> bool:
+        """Whether somebody has paused this spool: no job is claimed until it is resumed."""
+        return disk.is_there(self.at(PAUSED))
 
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""

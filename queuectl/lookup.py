@@ -204,7 +204,7 @@ def status(spool: Spool, observer: liveness.Observer) -> Record:
         "jobs": {state: spool.count(state) for state in STATES} | {"rejected": _rejected(spool)},
         "scheduled": scheduled,
         "oldest_ready_seconds": None if oldest is None else round(now - oldest, 3),
-        "paused": False,
+        "paused": spool.is_paused(),
         "workers": workers(spool, observer),
     }
 

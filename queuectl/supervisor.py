@@ -316,6 +316,7 @@ class Supervisor:
                 hand.name = text
 
     def _hear(self) -> None:
-        self.dealer.unseen = True
         if self.lookout.hear():
             self.dealer.rang()
+        else:
+            self.dealer.armed()

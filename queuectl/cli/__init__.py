@@ -40,6 +40,8 @@ COMMANDS = {
     "prune": ("act", "Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead."),
     "dlq": ("dlq", "The dead letters: jobs out of retries, or cancelled."),
     "config": ("settings", "Settings of the spool."),
+    "pause": ("act", "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does."),
+    "resume": ("act", "Let jobs begin again after `queuectl pause`."),
     "init": ("act", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
 }

@@ -137,3 +137,27 @@ def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
     if group is not None:
         spool.share(group)
     click.echo(spool.path)
+
+
+@click.command("pause")
+@click.pass_obj
+def pause_(spool: Spool, /) -> None:
+    """Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does.
+
+    \b
+    queuectl pause
+    queuectl --spool /srv/jobs pause
+    """
+    click.echo("paused" if actions.pause(spool.open()) else "paused already", err=True)
+
+
+@click.command("resume")
+@click.pass_obj
+def resume_(spool: Spool, /) -> None:
+    """Let jobs begin again after `queuectl pause`.
+
+    \b
+    queuectl resume
+    queuectl --spool /srv/jobs resume
+    """
+    click.echo("resumed" if actions.resume(spool.open()) else "it was not paused", err=True)

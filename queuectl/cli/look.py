@@ -36,6 +36,7 @@ def status_(spool: Spool, /, as_json: bool = False) -> None:
     jobs, oldest = found["jobs"], found["oldest_ready_seconds"]
     ready = [] if oldest is None else [f"oldest ready since {units.ago(oldest)}"]
     later = [f"{found['scheduled']} wait for their time"] if found["scheduled"] else []
+    ready = ["paused", *ready] if found["paused"] else ready
     click.echo(f"spool {render.printable(found['spool'])}" + "".join(f", {text}" for text in ready + later))
     show.table(["STATE", "JOBS"], [(state, str(jobs[state])) for state in jobs], lambda row: row[0] if row[1] != "0" else "")
     if found["workers"]:

@@ -384,6 +384,28 @@ class Renew(Life):
         (self.path / "pending" / "x.json").unlink()
 
 
+class Pause(Life):
+    is_tidy = True
+
+    def live(self):
+        actions.pause(self.spool)
+
+    def check(self, *, survived):
+        assert self.spool.is_paused() or not survived
+
+
+class Resume(Life):
+    def prepare(self):
+        super().prepare()
+        actions.pause(self.spool)
+
+    def live(self):
+        actions.resume(self.spool)
+
+    def check(self, *, survived):
+        assert not (survived and self.spool.is_paused())
+
+
 class ConfigSet(Life):
     is_tidy = True
 
