@@ -66,7 +66,10 @@ def read(path: str, most: int) -> Content:
             raise NotPlain(errno.EINVAL, "is not a plain file", path)
         if status.st_size > most:
             raise NotPlain(errno.EFBIG, f"has {status.st_size} bytes; the limit is {most}", path)
-        data = _all(fd, most + 1)
+        # No more than there is: a buffer for all that is allowed can be larger than the memory.
+        data = _all(fd, status.st_size + 1)
+        if len(data) > status.st_size:
+            data += _all(fd, most + 1 - len(data))  # it has grown meanwhile
         if len(data) > most:
             raise NotPlain(errno.EFBIG, f"has more than {most} bytes, which is the limit", path)
         mark = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_nlink}"
@@ -93,7 +96,7 @@ def read_tail(path: str, most: int) -> bytes:
         return b""
     try:
         size = os.fstat(fd).st_size
-        return os.pread(fd, most, max(0, size - most)) if size else b""
+        return os.pread(fd, min(most, size), max(0, size - most)) if size else b""
     finally:
         os.close(fd)
 

@@ -250,3 +250,11 @@ def test_the_command_says_it_and_answers_with_its_exit_code(queuectl, path):
 
 def test_there_must_be_a_spool(queuectl):
     assert "no spool" in queuectl.refusal("doctor", code=1)
+
+
+def test_a_visit_needs_little_memory_whatever_a_job_file_may_be(spool, queuectl):
+    queuectl("enqueue", "-c", "true")
+    words = [sys.executable, "-m", "queuectl", "--spool", spool.path, "doctor"]
+    done = subprocess.run(["sh", "-c", 'ulimit -v 500000; exec "$@"', "sh", *words], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
