@@ -33,6 +33,9 @@ STALE = 1.0
 #: Seconds between two looks at a file system of several hosts while there is work, and the most there are when there is none.
 QUICK, SLOWEST = 0.2, 86400.0
 
+#: Names of one list that may be gone before it is made anew.
+MOST_LOST = 4
+
 #: Seconds by which a directory's time must be older than the look that a later one relies on.
 SETTLED = 0.05
 
@@ -50,6 +53,7 @@ class Dealer:
         self._scanned = self._polled = self._not_before = 0.0
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
+        self._lost = self._dealt = 0
         self._pace, self._paused_until = QUICK, 0.0
 
     # -- what others tell
@@ -62,6 +66,11 @@ class Dealer:
     def armed(self) -> None:
         """The watch is armed: what came before that is still to be seen, and whether the spool is paused."""
         self.unseen, self._paused_until = True, 0.0
+
+    def lost(self, count: int) -> None:
+        """So many names that were dealt had been taken by others."""
+        self.unseen = True
+        self._lost += count
 
     def admitted(self, file: str) -> None:
         """A drop became the job in `file`."""
@@ -108,7 +117,9 @@ class Dealer:
 
     def _must_look(self) -> bool:
         if len(self._queue):
-            return self._rang or time.monotonic() - self._scanned > STALE
+            # Where every third name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
+            is_taken = self._lost > MOST_LOST and 3 * self._lost > self._dealt
+            return self._rang or is_taken or time.monotonic() - self._scanned > STALE
         return self.unseen
 
     def _look(self, hands: list[Hand]) -> None:
@@ -125,6 +136,7 @@ class Dealer:
         self._pace = QUICK if len(self._queue) or len(self._drops) else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
+        self._lost = self._dealt = 0
 
     def _has_moved(self) -> bool:
         """Whether a timed look is worth while: on a local disk an untouched directory has nothing new."""
@@ -153,6 +165,7 @@ class Dealer:
             hand.line.put_off(verb, name)
         hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
         hand.wants = 0
+        self._dealt += len(files)
         self.unseen = True
         hand.line.flush()
 

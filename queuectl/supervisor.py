@@ -306,7 +306,7 @@ class Supervisor:
             elif verb == "filed":
                 self.flusher.note()
             elif verb == "lost":
-                self.dealer.unseen = True
+                self.dealer.lost(int(text))
             elif verb == "admitted":
                 self.dealer.admitted(text)
             elif verb == "broken":

@@ -151,3 +151,18 @@ def test_the_next_due_time_wakes_the_dealer(spool, dealer, hands, clock):
 
 def test_nobody_waits_nobody_looks(dealer, hands):
     assert dealer.wakes_at(hands, 3600) is None
+
+
+@pytest.mark.parametrize(("lost", "looks"), [(0, False), (4, False), (5, False), (6, True), (20, True)])
+def test_a_list_of_which_every_third_name_was_taken_by_others_is_made_anew(spool, dealer, hands, clock, monkeypatch, lost, looks):
+    spool.enqueue_all(["true"] * 40)
+    hands[0].wants = 15
+    dealer.deal(hands, 3600)
+    scans = []
+    real = spool.names
+    monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or real(state))
+    dealer.lost(lost)
+    hands[1].wants = 1
+    dealer.deal(hands, 3600)
+
+    assert bool(scans) == looks
