@@ -9,7 +9,7 @@ import signal
 def main() -> None:
     """Load the program and run it; Ctrl+C while it loads ends it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # a short life makes no garbage to speak of; a supervisor turns it on again
+    gc.disable()  # loading makes no garbage; a command turns it on again
     from queuectl import cli
 
     cli.main()

@@ -74,7 +74,6 @@ class Supervisor:
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
-        gc.enable()
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
             while self.crew.hands or not self.stopping:

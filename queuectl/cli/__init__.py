@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -69,6 +70,8 @@ class Family(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"queuectl.cli.{COMMANDS[name][0]}"), name + "_")
+        gc.freeze()
+        gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
