@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from queuectl import config, disk, host, results
 from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
-from queuectl.filename import Name, decode, is_drop
+from queuectl.filename import Name, decode, has_shape, is_drop
 from queuectl.job import load
 
 #: The states, in the order of a job's life; each is the name of its directory.
@@ -196,32 +196,31 @@ class Layout:
         """The names in the directory of one worker."""
         return sorted(disk.scan(self.at("processing", worker)))
 
-    def entries(self, state: str, end: str = ".json") -> Iterator[Entry]:
-        """The jobs in a state whose names end in `end`; drops that no worker has admitted are not among them."""
+    def entries(self, state: str, part: str = "") -> Iterator[Entry]:
+        """The jobs in a state whose names contain `part`; drops that no worker has admitted are not among them."""
         places: list[tuple[str, str | None]] = [(state, None)]
         if state == "processing":
             places = [(f"processing/{worker}", worker) for worker in self.workers()]
         for directory, worker in places:
             for text in self.held_by(worker) if worker else self.names(state):
-                name = decode(text) if text.endswith(end) else None
+                name = decode(text) if part in text else None  # of a million names this looks at few
                 if name is not None:
                     yield Entry(state, name, f"{directory}/{text}", worker)
 
     def drops(self) -> list[str]:
         """The names in pending/ of files that no worker has admitted yet."""
-        return sorted(text for text in self.names("pending") if is_drop(text) and decode(text) is None)
+        return sorted(text for text in self.names("pending") if is_drop(text) and not has_shape(text))
 
     def count(self, state: str) -> int:
         """How many jobs are in a state; drops count as pending. Reads names only."""
         if state == "processing":
             return sum(is_drop(text) for worker in self.workers() for text in self.held_by(worker))
-        return sum(is_drop(text) for text in self.names(state))
+        return sum(1 for text in self.names(state) if text[-5:] == ".json" and text[0] != ".")
 
     def entries_of(self, id: str) -> Iterator[Entry]:
         """The files of the job `id`: one, unless somebody made a copy. Reads names only."""
-        end = f"-{id}.json"
         for state in STATES:
-            yield from (entry for entry in self.entries(state, end) if entry.name.id == id)
+            yield from (entry for entry in self.entries(state, f"-{id}.json") if entry.name.id == id)
 
     def state_of(self, id: str) -> str | None:
         """The state of the job `id`, or None if it is not here."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.filename import Name, decode, is_id
+from queuectl.filename import STAMP, Name, decode, has_shape, is_id, stamp
 from queuectl.job import Job, parse
 from queuectl.layout import STATES, Entry
 from queuectl.spool import Spool
@@ -58,7 +58,7 @@ def _at_last_record(spool: Spool, id: str) -> Entry | None:
 def _search(spool: Spool, prefix: str) -> Entry | None:
     found: dict[str, Entry] = {}
     for state in STATES:
-        for entry in spool.entries(state):
+        for entry in spool.entries(state, f"-{prefix}"):
             if entry.name.id.startswith(prefix):
                 found[entry.name.id] = entry
         if prefix in found:
@@ -98,23 +98,24 @@ def select(spool: Spool, states: Iterable[str], limit: int) -> list[Entry]:
 
 
 def _ordered(spool: Spool, state: str, limit: int) -> list[Entry]:
-    entries = spool.entries(state)
+    """The jobs of a state in its order, by their names as texts: of a million only those to show are taken apart."""
+    if state == "processing":
+        return sorted(spool.entries(state), key=lambda entry: entry.name.time)[: limit or None]
+    names = (text for text in spool.names(state) if has_shape(text))
+    if state in ("completed", "dead"):
+        chosen = heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
+    else:
+        now = stamp(time.time())
+        key = (lambda text: _next_pending(text, now)) if state == "pending" else None
+        chosen = heapq.nsmallest(limit, names, key) if limit else sorted(names, key=key)
     waiting = list(drops(spool)) if state == "pending" else []
-    key = _newest_first if state in ("completed", "dead") else _next_first
-    everything = (entry for part in (waiting, entries) for entry in part)
-    return heapq.nsmallest(limit, everything, key) if limit else sorted(everything, key=key)
+    found = [Entry(state, name, f"{state}/{text}") for text in chosen if (name := decode(text))]
+    return (waiting + found)[: limit or None]
 
 
-def _newest_first(entry: Entry) -> tuple[float, ...]:
-    return (-entry.name.time,)
-
-
-def _next_first(entry: Entry) -> tuple[float, ...]:
-    due, now = entry.name.time, time.time()
-    if entry.state == "pending":
-        # What may run now comes by priority, what must wait by its time.
-        return (0, -entry.name.priority, due) if due <= now else (1, due)
-    return (due,)
+def _next_pending(text: str, now: str) -> str:
+    """What may run now comes by priority, after it what must wait by its time."""
+    return f"0{9 - int(text[25])}{text}" if text[:STAMP] <= now else f"1{text}"
 
 
 def record(spool: Spool, entry: Entry, settings: config.Settings) -> Record:

@@ -37,9 +37,12 @@ GRACE = 5.0
 DROP_PAUSE = 1.0
 
 
+_RANKS = {str(priority): str(9 - priority) for priority in range(10)}
+
+
 def rank(name: str) -> str:
     """A text that sorts like the order in which jobs run."""
-    return f"{9 - int(name[25])}{name}"
+    return _RANKS[name[25]] + name
 
 
 @dataclass
@@ -71,20 +74,35 @@ class Queue:
 
     def _best(self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None) -> list[str]:
         best: list[str] = []
+        seen, worst, later = 0, "~", limit + "~"  # "~" comes after all that a name can hold there
         for name in names:
-            if not has_shape(name):
+            if name[22:25] != "Z-p":
                 if drops is not None and is_drop(name):
                     drops.append(name)
                 continue
-            self.seen += 1
-            if name[:STAMP] > limit:
-                if not self._note_due(name) and drops is not None:
-                    drops.append(name)  # admission says what is wrong with it
+            seen += 1
+            key = _RANKS.get(name[25:26], "") + name
+            if name < later and worst < key:
+                continue  # of a million names most end here
+            if not has_shape(name):
+                self._set_aside(name, drops)
+            elif name > later:
+                if not self._note_due(name):
+                    self._set_aside(name, drops)
             elif prefix + name not in without:
-                best.append(rank(name))
+                best.append(key)
                 if len(best) >= 2 * size:
-                    best = sorted(best)[:size]
+                    best.sort()
+                    del best[size:]
+                    worst = best[-1]
+        self.seen += seen
         return sorted(best, reverse=True)[-size:]
+
+    @staticmethod
+    def _set_aside(name: str, drops: list[str] | None) -> None:
+        """Admission says what is wrong with a name that only resembles ours."""
+        if drops is not None and is_drop(name):
+            drops.append(name)
 
     def _note_due(self, name: str) -> bool:
         """Remember when a job becomes due if it is the next. False: at no time that there is."""
