@@ -36,7 +36,7 @@ class Attempts:
 
     def __init__(self, spool: Spool, wake: int, asked: Callable[[], executor.Cause | None], lasts: Callable[[], None]) -> None:
         self._spool, self._wake, self._asked, self._lasts = spool, wake, asked, lasts
-        self._environ = dict(os.environb)
+        self._environ = {**os.environb, b"QUEUECTL_SPOOL": os.fsencode(spool.path)}
         self._home = os.environ.get("HOME", "/")
         self._captures = [Capture(spool.at("logs")) for _ in STREAMS]
         self._writers: list[int] = []
@@ -52,17 +52,16 @@ class Attempts:
 
     def run(self, claim: Claim, job: Job, settings: Settings) -> executor.Ended:
         """Run the job's command to its end."""
-        variables = {
-            **job.env,
-            "QUEUECTL_JOB_ID": claim.name.id,
-            "QUEUECTL_ATTEMPT": str(claim.name.attempts),
-            "QUEUECTL_WORKER": claim.worker,
-            "QUEUECTL_SPOOL": self._spool.path,
+        own = {name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"} if job.env else {}
+        identity = {
+            b"QUEUECTL_JOB_ID": claim.name.id.encode(),
+            b"QUEUECTL_ATTEMPT": b"%d" % claim.name.attempts,
+            b"QUEUECTL_WORKER": claim.worker.encode(),
         }
         order = executor.Order(
             command=job.command,
             cwd=job.cwd or self._home,
-            env={**self._environ, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}},
+            env={**self._environ, **own, **identity},
             stdin=job.stdin,
             stdout=self._writers[0],
             stderr=self._writers[1],

@@ -137,11 +137,13 @@ def append(path: str, line: bytes) -> None:
     """Add one line to the file at `path`, whole: a torn end that a crash left is closed first."""
     fd = os.open(path, _APPEND, FILE_MODE)
     try:
-        with naming(path):
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                line = b"\n" + line
-            _put(fd, line)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        _put(fd, line)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(fd)
 
