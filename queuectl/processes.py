@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 #: Seconds that a process may need to vanish after KILL; one that waits for a dead disk needs longer.
 KILL_PATIENCE = 5
@@ -28,8 +29,20 @@ def of_worker(worker: str, run: tuple[str, int] | None = None) -> list[int]:
     wanted = {f"QUEUECTL_WORKER={worker}".encode()}
     if run:
         wanted |= {f"QUEUECTL_JOB_ID={run[0]}".encode(), f"QUEUECTL_ATTEMPT={run[1]}".encode()}
+    return carrying(wanted)
+
+
+def carrying(wanted: set[bytes]) -> list[int]:
+    """The ids of the processes that have these variables, NAME=VALUE each, in the environment that they were started with."""
     found = _by_proc(wanted) if sys.platform == "linux" else _by_ps(wanted)
     return [pid for pid in found if pid != os.getpid()]
+
+
+def children(parent: int) -> list[int]:
+    """The ids of the children of a process; none where /proc does not tell."""
+    wanted = str(parent).encode()
+    names = [name for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
+    return [int(name) for name in names if (state := _status(name)) and state[1] == wanted]
 
 
 def _by_proc(wanted: set[bytes]) -> list[int]:
@@ -71,11 +84,16 @@ def _status(pid: str) -> list[bytes]:
 
 def end_all(worker: str, grace: float, run: tuple[str, int] | None = None) -> bool:
     """End every process of a worker, or of one run: TERM, and KILL after `grace` seconds. False: some are still there."""
-    left = of_worker(worker, run)
+    return end_each(lambda: of_worker(worker, run), grace)
+
+
+def end_each(find: Callable[[], list[int]], grace: float) -> bool:
+    """End the processes that `find` answers: TERM, and KILL after `grace` seconds. False: some are still there."""
+    left = find()
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_PATIENCE)):
         _signal(left, number)
         deadline = time.monotonic() + patience
-        while left := of_worker(worker, run):
+        while left := find():
             if number == signal.SIGKILL:
                 _signal(left, number)  # also what they have started since
             if time.monotonic() > deadline:

@@ -19,6 +19,8 @@ from collections.abc import Callable
 
 from queuectl import liveness
 from queuectl.crew import Hand
+from queuectl.guard import Guard
+from queuectl.log import Log
 from queuectl.spool import Spool
 
 #: The part of the lease after which a supervisor that cannot beat gives up.
@@ -30,16 +32,45 @@ class Pulse:
 
     def __init__(self, spool: Spool, warn: Callable[[str], None]) -> None:
         self._spool, self._warn = spool, warn
+        self._guard: Guard | None = None
+
+    def guard_with(self, supervisor: str, log: Log) -> None:
+        """Have a guard: on a network even the heartbeat may block."""
+        self._guard = Guard(supervisor, self.patience(), log)
+
+    def descriptors(self) -> list[int]:
+        """What no child of the supervisor may keep open."""
+        return [self._guard.writer] if self._guard else []
+
+    def ended(self, pid: int) -> bool:
+        """Take note that a child has ended: whether it was the guard."""
+        ours = self._guard is not None and pid == self._guard.pid
+        if ours and self._guard:
+            os.close(self._guard.writer)
+            self._guard = None
+        return ours
+
+    def finish(self) -> None:
+        """Let the guard go."""
+        if self._guard:
+            self._guard.finish()
+
+    def patience(self) -> float:
+        """Seconds without a heartbeat after which nothing of us may run any more."""
+        return HEARTLESS * liveness.lease(self._spool)
 
     def beat(self, hands: list[Hand]) -> bool:
         """Say that all of them are alive. False: that did not work for so long that they must stop."""
+        started = time.monotonic()
         for hand in hands:
             try:
                 self._beat(hand)
             except OSError as error:
                 self._warn(f"cannot write a heartbeat: {error}")
+        if self._guard and all(hand.beaten >= started for hand in hands):
+            self._guard.beat(self.patience())
         oldest = min((hand.beaten for hand in hands), default=time.monotonic())
-        return time.monotonic() - oldest <= HEARTLESS * liveness.lease(self._spool)
+        return time.monotonic() - oldest <= self.patience()
 
     def _beat(self, hand: Hand) -> None:
         if liveness.beat(self._spool, hand.name):

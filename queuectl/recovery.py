@@ -112,7 +112,8 @@ def end_hung(spool: Spool, record: liveness.Record) -> None:
 
 def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None, grace: float = ORPHAN_GRACE) -> list[Rescued]:
     """Move on what one dead worker held; its commands get `grace` seconds between TERM and KILL."""
-    if record is not None and disk.is_held(spool.at("workers", worker + ".lock")):
+    # Of another host a lock says nothing: a server may keep it for one that has lost its power.
+    if record is not None and record.is_here and disk.is_held(spool.at("workers", worker + ".lock")):
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
     runs = [(name.id, name.attempts) for text in held if (name := decode(text))]

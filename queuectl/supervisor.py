@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from queuectl import cancellation, executor, host, liveness, recovery, wire, worker
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
-from queuectl.errors import QueuectlError
+from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.flusher import Flusher
 from queuectl.log import Log
 from queuectl.pulse import Pulse
@@ -60,7 +60,7 @@ class Supervisor:
         self.pulse = Pulse(spool, self._warn)
         self.stopping = self.young = 0
         self.beaten = self.respawn = self.swept = 0.0
-        self.quiet = False
+        self.quiet = self.is_heartless = False
 
     # -- life
 
@@ -71,6 +71,8 @@ class Supervisor:
         self._open_signals()
         self.spool.restore()
         self._sweep()
+        if self.observer.is_shared:
+            self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         self._rescue()
@@ -87,6 +89,10 @@ class Supervisor:
         finally:
             self._close()
         self.log.event("stopped", pid=os.getpid())
+        if self.is_heartless:
+            raise SpoolUnusable(
+                f"stopped because no heartbeat could be written to {self.spool.path}; see the file system, then start again"
+            )
 
     def _open_signals(self) -> None:
         self.wake, self.waker = executor.wake_pipe()
@@ -105,6 +111,7 @@ class Supervisor:
     def _close(self) -> None:
         self.lookout.finish()
         self.flusher.finish()
+        self.pulse.finish()
         liveness.dismiss_supervisor(self.spool, self.name)
 
     # -- workers
@@ -124,7 +131,7 @@ class Supervisor:
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
-        return [self.wake, self.waker, self.lock, *self.crew.descriptors()]
+        return [self.wake, self.waker, self.lock, *self.pulse.descriptors(), *self.crew.descriptors()]
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
@@ -150,6 +157,8 @@ class Supervisor:
                 self.flusher.ended()
                 if status:
                     self._warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
+            elif self.pulse.ended(pid):
+                self._warn("somebody has ended the guard: commands will run on, should the spool not answer")
             elif self.lookout.ended(pid):
                 self.dealer.unseen = True
             elif pid in self.crew.hands:
@@ -193,7 +202,7 @@ class Supervisor:
         self.settings = self.spool.settings()
         if not self.pulse.beat(self.crew.known()) and self.stopping < 2:
             self._warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
-            self.stopping, self.quiet = 2, False
+            self.stopping, self.quiet, self.is_heartless = 2, False, True
         if not liveness.beat_supervisor(self.spool, self.name):
             # Somebody has removed our file: without it nobody finds us to stop us.
             os.close(self.lock)

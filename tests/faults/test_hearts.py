@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from queuectl import Spool, disk, liveness
+from queuectl.errors import SpoolUnusable
 from queuectl.host import is_running
 from queuectl.log import Log
 from queuectl.supervisor import Supervisor
@@ -66,12 +67,13 @@ def test_a_supervisor_that_cannot_beat_ends_its_commands_and_stops(queuectl, pat
             disk.os = seam
             log = Log(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600), "json")
             flags = {"heartbeat_interval": 0.5, "worker_lost_after": 1.5, "shutdown_grace": 1.0}
-            Supervisor(Spool(path, flags=flags).make(), 1, log).run()
+            with pytest.raises(SpoolUnusable, match="no heartbeat"):
+                Supervisor(Spool(path, flags=flags).make(), 1, log).run()
             code = 0
         finally:
             os._exit(code)
     try:
-        until(lambda: os.waitpid(pid, os.WNOHANG)[0])
+        assert os.waitstatus_to_exitcode(until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended)[1]) == 0
     except AssertionError:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -19,7 +19,7 @@ FLOORS = [
     ["units", "host", "libc"],
     ["filename", "retry", "render"],
     ["job", "disk", "processes", "log"],
-    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture"],
+    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard"],
     ["outcome", "crew"],
     ["layout"],
     ["renewal", "probe"],

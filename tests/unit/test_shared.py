@@ -1,14 +1,18 @@
 """On a file system of several hosts: longer leases, looks of our own, locks that are made of files."""
 
 import os
+import signal
+import subprocess
 
 import filelock
 import pytest
 
-from queuectl import config, host, liveness
+from queuectl import config, guard, host, liveness, recovery
 from queuectl import dealer as room
 from queuectl.dealer import Dealer
+from queuectl.log import Log
 from queuectl.wire import pair
+from tests.support import until
 
 
 @pytest.fixture
@@ -90,3 +94,51 @@ def test_looks_of_its_own_come_soon_while_there_is_work_and_rarely_when_there_is
     assert dealer.wakes_at([hand], 5.0) - clock.now == pytest.approx(room.QUICK)
     here.close()
     there.close()
+
+
+def test_a_spool_that_does_not_answer_ends_the_supervisor_its_workers_and_their_commands(tmp_path):
+    """A heartbeat that blocks, as on a dead server: nobody but the guard can act."""
+    boss = os.fork()
+    if not boss:
+        try:
+            guard.Guard("super-1-abc", 0.5, Log(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600), "json"))
+            stubborn = "trap '' TERM; setsid sleep 600 & echo $! $$ >> pids; mv pids ready; while :; do sleep 1; done"
+            subprocess.Popen(["sh", "-c", stubborn], cwd=tmp_path, start_new_session=True, env=dict(os.environ))
+            if not os.fork():
+                (tmp_path / "worker").write_text(str(os.getpid()))
+            while True:
+                signal.pause()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == -signal.SIGKILL
+    pids = [int(text) for name in ("ready", "worker") for text in (tmp_path / name).read_text().split()]
+    until(lambda: not any(host.is_running(pid) for pid in pids))
+    until(lambda: "did not answer" in (tmp_path / "log").read_text())
+
+
+def test_a_guard_that_hears_of_heartbeats_does_nothing_and_ends_with_its_supervisor(tmp_path):
+    boss = os.fork()
+    if not boss:
+        try:
+            own = guard.Guard("super-1-abc", 30.0, Log(os.open(os.devnull, os.O_WRONLY), "json"))
+            for _ in range(20):
+                own.beat(30.0)
+            own.finish()
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == 7
+
+
+def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_rescue(network, spool):
+    """NFSv3 keeps the locks of a client that lost its power until it comes back."""
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    assert spool.claim(entry.file, record.worker, 1_795_342_502.5)
+    elsewhere = record._replace(host="mars", boot="0" * 36)
+
+    [rescued] = recovery.rescue_worker(spool, record.worker, elsewhere)
+
+    os.close(lock)
+    assert (rescued.id, spool.state_of("a")) == ("a", "failed")
