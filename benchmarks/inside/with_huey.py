@@ -1,0 +1,25 @@
+"""huey, on files or on SQLite; BENCH_STORE says which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import work
+from huey import FileHuey, SqliteHuey
+
+if os.environ.get("BENCH_STORE") == "file":
+    huey = FileHuey("bench", path=os.path.join(work.DIRECTORY, "huey"))
+else:
+    huey = SqliteHuey("bench", filename=os.path.join(work.DIRECTORY, "huey.db"))
+
+
+@huey.task()
+def job(argv: list[str]) -> int:
+    """Run one; its exit code is its result."""
+    return work.job(argv)
+
+
+def put() -> Callable[[list[str]], object]:
+    """Enqueue one."""
+    return job
