@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
-from benchmarks import arena, drain, durable, image, kit
+from benchmarks import arena, drain, durable, enqueue, growth, idle, image, kit, plot, start, waking
 from benchmarks.figures import Part
 
 #: Each part, and the options that it takes.
 PARTS: dict[str, Callable[..., Part]] = {
     "drain": drain.run,
     "durable": durable.run,
+    "waking": waking.run,
+    "idle": idle.run,
+    "enqueue": enqueue.run,
+    "start": start.run,
+    "growth": growth.run,
 }
 
 
@@ -91,6 +96,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # by way of every finally: nothing stays mounted
     if words.part == "setup":
         kit.setup()
+    elif words.part == "plot":
+        for path in plot.write(json.loads(Path(words.file).read_text()), Path(words.into)):
+            print(path)
     else:
         _measure(words)
 

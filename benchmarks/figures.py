@@ -18,7 +18,7 @@ class Table:
 
     title: str
     head: Sequence[str]
-    rows: list[Sequence[str]]
+    rows: Sequence[Sequence[str]]
     notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:

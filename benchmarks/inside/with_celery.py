@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from typing import Any
 
 import work
 from celery import Celery
@@ -15,11 +15,11 @@ app.conf.broker_connection_retry_on_startup = True
 
 
 @app.task
-def job(argv: list[str]) -> int:
+def job(argv: list[str]) -> Any:
     """Run one; its exit code is its result."""
     return work.job(argv)
 
 
-def put() -> Callable[[list[str]], object]:
+def put() -> Any:
     """Enqueue one."""
     return job.delay

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import work
@@ -18,6 +18,6 @@ def job(argv: list[str]) -> None:
     work.job(argv)
 
 
-def put() -> Callable[[list[str]], object]:
+def put() -> Any:
     """Enqueue one."""
     return job.send

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from typing import Any
 
 import work
 from huey import FileHuey, SqliteHuey
@@ -15,11 +15,11 @@ else:
 
 
 @huey.task()
-def job(argv: list[str]) -> int:
+def job(argv: list[str]) -> Any:
     """Run one; its exit code is its result."""
     return work.job(argv)
 
 
-def put() -> Callable[[list[str]], object]:
+def put() -> Any:
     """Enqueue one."""
     return job

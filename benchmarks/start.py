@@ -1,0 +1,83 @@
+"""The start of each command from an installed wheel, beside `python -c 'import click'` of the same interpreter."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.arena import Arena, environment
+from benchmarks.drain import fill
+from benchmarks.figures import Part, Table, median, ratios, spread
+
+#: What every other command is compared with.
+CLICK = "python -c 'import click'"
+
+#: The commands, as a person types them; ID stands for a job that has completed, NEW for a new one.
+COMMANDS = [
+    "--help",
+    "status",
+    "enqueue -c true",
+    "enqueue --id NEW -c true",
+    "list",
+    "show ID",
+    "logs ID",
+    "wait ID",
+    "cancel NEW",
+    "remove NEW",
+    "prune",
+    "dlq list",
+    "config list",
+    "config get max_retries",
+    "config set max_retries 3",
+    "worker list",
+    "worker stop",
+    "worker start --help",
+    "init",
+    "doctor",
+]
+
+
+def _time(argv: list[str], env: dict[str, str], null: int) -> float:
+    """Milliseconds from the spawn to the end."""
+    actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+    began = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
+    os.waitpid(pid, 0)
+    return (time.perf_counter() - began) * 1000
+
+
+def _finished(arena: Arena, spool: Path) -> str:
+    """A spool with a few jobs that have completed; the id of one."""
+    fill(arena, spool.name, 5)
+    arena.cost(arena.start(spool, 1, "--drain"))
+    return next((spool / "completed").iterdir()).name.split("-", 3)[3].removesuffix(".json")
+
+
+def run(arena: Arena, *, rounds: int = 40) -> Part:
+    """The part: in each round every command once."""
+    spool = arena.place / "start"
+    id = _finished(arena, spool)
+    env = environment()
+    null = os.open(os.devnull, os.O_RDWR)
+    found: dict[str, list[float]] = {name: [] for name in [CLICK, *COMMANDS]}
+    try:
+        for turn in range(rounds + 1):
+            print(f"start: round {turn} of {rounds}", file=sys.stderr)
+            for name, values in found.items():
+                words = [{"ID": id, "NEW": f"new-{turn}"}.get(word, word) for word in name.split()]
+                argv = [arena.python, "-c", "import click"] if name == CLICK else [*arena.command, "--spool", str(spool), *words]
+                taken = _time(argv, env, null)
+                if turn:  # the first one fills the caches
+                    values.append(taken)
+    finally:
+        os.close(null)
+    return _part(found, rounds)
+
+
+def _part(found: dict[str, list[float]], rounds: int) -> Part:
+    rows = [[f"`{CLICK}`", f"{median(found[CLICK]):.1f}", "1"]]
+    rows += [[f"`queuectl {name}`", f"{median(found[name]):.1f}", spread(ratios(found[name], found[CLICK]), most=0.8)] for name in COMMANDS]
+    note = f"Milliseconds, medians of {rounds} rounds; the ratio is to its neighbour in the same round, with the middle 80 %."
+    return Part({"rounds": rounds, "milliseconds": found}, [Table("Start of each command", ["", "ms", "of click"], rows, [note])])
