@@ -52,7 +52,9 @@ def quantile(values: Iterable[float], part: float) -> float:
 
 def spread(values: Sequence[float], digits: int = 2, *, most: float = 1.0) -> str:
     """The median with its spread: all values, or with `most` < 1 that part of them in the middle."""
-    low, high = quantile(values, (1 - most) / 2), quantile(values, 1 - (1 - most) / 2)
+    ordered = sorted(values)
+    outside = int(len(ordered) * (1 - most) / 2 + 1e-9)
+    low, high = ordered[outside], ordered[-1 - outside]
     return f"{median(values):.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
 
 

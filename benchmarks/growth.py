@@ -6,7 +6,6 @@ that each listing is paid by those who need it. The other figures come from the 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -22,17 +21,21 @@ from benchmarks.waking import ours as waking
 #: Seconds until a fresh supervisor must have claimed something.
 PATIENCE = 120
 
-#: The fewest jobs that a figure is the mean of.
-FEWEST = 2000
-
 
 def run(
-    arena: Arena, *, sizes: str = "1000,10000,100000,1000000", rounds: int = 3, jobs: int = 2000, looks: int = 5, drops: int = 50
+    arena: Arena,
+    *,
+    sizes: str = "1000,10000,100000,1000000",
+    rounds: int = 3,
+    fewest: int = 2000,
+    jobs: int = 2000,
+    looks: int = 5,
+    drops: int = 50,
 ) -> Part:
-    """The part. `sizes`: backlogs; `rounds`: of each, but one of the largest; `jobs`: of the races and of the drains
-    of a spool that was once huge; `looks`: runs of each command; `drops`: on it."""
+    """The part. `sizes`: backlogs; `rounds`: of each, but one of the largest; `fewest`: the jobs that a figure is the mean
+    of; `jobs`: of the races and of the drains of a spool that was once huge; `drops`: on it; `looks`: runs of each command."""
     backlogs = [int(size) for size in sizes.split(",")]
-    data: dict[str, Any] = {"claim_complete": _claims(arena, backlogs[:-1], rounds)}
+    data: dict[str, Any] = {"claim_complete": _claims(arena, backlogs[:-1], rounds, fewest)}
     largest = arena.place / "largest"
     data["first"] = _first(arena, largest, backlogs[-1])
     data["claim_complete"][str(backlogs[-1])] = [_work(arena, largest, backlogs[-1] // 10)]
@@ -53,13 +56,13 @@ def _work(arena: Arena, spool: Path, count: int) -> float:
     return 1e6 * seconds / count
 
 
-def _claims(arena: Arena, backlogs: Sequence[int], rounds: int) -> dict[str, list[float]]:
+def _claims(arena: Arena, backlogs: Sequence[int], rounds: int, fewest: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {str(size): [] for size in backlogs}
     for turn in range(rounds):
         for size in backlogs:
             print(f"growth: round {turn + 1} of {rounds}, {size} jobs", file=sys.stderr)
             # A tenth of a small backlog is over in a moment: then the mean of several spools.
-            spools = max(1, FEWEST // (size // 10))
+            spools = max(1, fewest // (size // 10))
             found[str(size)].append(sum(_new_and_work(arena, size) for _ in range(spools)) / spools)
     return found
 
@@ -78,16 +81,14 @@ def _first(arena: Arena, spool: Path, size: int) -> dict[str, float]:
     """Seconds from the start of a supervisor to its first job, and its peak memory in megabytes by then."""
     print(f"growth: making {size} jobs", file=sys.stderr)
     arena.inside("growth", "make", str(spool), str(size), "pending")
-    began = time.monotonic()
-    process = subprocess.Popen(arena.start(spool, 1), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
+    log = arena.place / "first.log"
+    with open(log, "wb") as err:
+        began = time.monotonic()
+        process = subprocess.Popen(arena.start(spool, 1), stdin=subprocess.DEVNULL, stderr=err, env=environment())
     with ended(process):
-        assert process.stderr
-        os.set_blocking(process.stderr.fileno(), False)
-        seen = b""
-        while b" started " not in seen:
-            seen += process.stderr.read() or b""
+        while b" started " not in log.read_bytes():
             if time.monotonic() > began + PATIENCE:
-                raise RuntimeError(f"nothing was claimed: {seen.decode()}")
+                raise RuntimeError(f"nothing was claimed; see {log}")
             time.sleep(0.002)
         seconds = time.monotonic() - began
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

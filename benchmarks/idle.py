@@ -40,13 +40,13 @@ def _memory(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-def _look(arena: Arena, backlog: int, seconds: float) -> dict[str, float]:
+def _look(arena: Arena, backlog: int, seconds: float, rest: float) -> dict[str, float]:
     spool = spool_with_workers(arena, "idle")
     if backlog:
         arena.inside("growth", "make", str(spool), str(backlog), "pending", "delayed")
     with arena.workers(spool, 2) as process:
         until_up(spool, 2)
-        time.sleep(3)
+        time.sleep(rest)
         pids = family(process.pid)
         before, began = _ran(pids), time.monotonic()
         time.sleep(seconds)
@@ -54,14 +54,14 @@ def _look(arena: Arena, backlog: int, seconds: float) -> dict[str, float]:
         return {"processes": len(pids), "cpu_percent": 100 * share, "megabytes": sum(map(_memory, pids))}
 
 
-def run(arena: Arena, *, seconds: float = 60.0, backlog: int = 100_000) -> Part:
-    """The part."""
+def run(arena: Arena, *, seconds: float = 60.0, backlog: int = 100_000, rest: float = 5.0) -> Part:
+    """The part: over so many `seconds`, after so many seconds of `rest`."""
     if not Path("/proc/self/smaps_rollup").exists():
         raise Impossible("it reads /proc, which only Linux has")
     found = {}
     for jobs in (0, backlog):
         print(f"idle: {jobs} delayed jobs, {seconds:.0f} s", file=sys.stderr)
-        found[f"{jobs:,} delayed jobs"] = _look(arena, jobs, seconds)
+        found[f"{jobs:,} delayed jobs"] = _look(arena, jobs, seconds, rest)
     rows = [[name, f"{one['cpu_percent']:.3f} %", f"{one['megabytes']:.1f}", f"{one['processes']:.0f}"] for name, one in found.items()]
     note = f"Two workers, their supervisor and the watch, all settings at their defaults, over {seconds:.0f} s."
     return Part({"seconds": seconds, "found": found}, [Table("Idle", ["", "of a core", "PSS MB", "processes"], rows, [note])])

@@ -20,8 +20,8 @@ from benchmarks.peers import PEERS
 #: Seconds of rest before each enqueue, on average, and until the second drop.
 PAUSE, GAP = 0.1, 0.05
 
-#: Seconds until workers must be up.
-PATIENCE = 20
+#: Seconds until workers must be up, and that they get to come to rest.
+PATIENCE, REST = 20, 1
 
 Found = dict[str, list[float]]
 
@@ -41,7 +41,7 @@ def until_up(spool: Path, count: int) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"the workers of {spool} did not come up")
         time.sleep(0.05)
-    time.sleep(1)
+    time.sleep(REST)
 
 
 def _wake(arena: Arena, module: str, count: int, gap: float, python: str, env: dict[str, str], pause: float = PAUSE) -> Found:
@@ -106,7 +106,7 @@ def _peers(arena: Arena, count: int, only: Sequence[str], found: Found) -> list[
             if why:
                 raise Impossible(why)
             with peer.idle(arena) as bench:
-                time.sleep(3)
+                time.sleep(3)  # the slowest of them need two to come up
                 found[peer.name] = _wake(arena, peer.module, count, 0, arena.peers or sys.executable, bench.env)["first"]
         except (Impossible, RuntimeError) as error:
             notes.append(f"Left out: {peer.name}, because {error}.")
