@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--place", help="a directory on the disk to measure, instead of an image or the temporary directory")
         part.add_argument("--python", help="an interpreter with queuectl, instead of a new wheel of this checkout")
         part.add_argument(
-            "--set", action="append", default=[], metavar="NAME=NUMBER", help="such as count=200; see the signature of the part's run"
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="such as count=200; the names are those of the part's run"
         )
         part.add_argument("--only", action="append", default=[], metavar="WORD", help="only the peers with WORD in their name; ours always")
     return parser
@@ -65,29 +65,34 @@ def _arena(place: str | None, python: str | None) -> Iterator[arena.Arena]:
 
 
 def _options(part: Callable[..., Part], values: list[str], only: list[str]) -> dict[str, Any]:
-    """Those options that a part takes."""
+    """Those options that a part takes; words with commas for what takes several."""
     known = part.__kwdefaults__ or {}
-    given = {name: type(known[name])(value) for name, _, value in (text.partition("=") for text in values) if name in known}
-    return {**given, **({"only": only} if only and "only" in known else {})}
+    given = {name: value for name, _, value in (text.partition("=") for text in values) if name in known}
+    read = {name: value.split(",") if known[name] == () else type(known[name])(value) for name, value in given.items()}
+    return {**read, **({"only": only} if only and "only" in known else {})}
 
 
-def _measure(words: argparse.Namespace) -> None:
+def _measure(words: argparse.Namespace) -> list[str]:
+    """Run the parts; those that failed."""
     file = Path(words.json) if words.json else None
     found = json.loads(file.read_text()) if file and file.exists() else {}
+    failed = []
     with _arena(words.place, words.python) as place:
         found["machine"] = arena.machine(place.place)
         print("Measured on", ", ".join(found["machine"].values()) + ".\n")
         for name in PARTS if words.part == "all" else [words.part]:
             try:
                 part = PARTS[name](place, **_options(PARTS[name], words.set, words.only))
-            except arena.Impossible as error:
+            except (arena.Impossible, RuntimeError) as error:
                 print(f"{name}: left out, because {error}.\n")
+                failed += [name] if isinstance(error, RuntimeError) else []
                 continue
             found[name] = part.data
             for table in part.tables:
                 print(table.markdown(), flush=True)
             if file:
                 file.write_text(json.dumps(found, indent=1) + "\n")
+    return failed
 
 
 def main() -> None:
@@ -99,8 +104,8 @@ def main() -> None:
     elif words.part == "plot":
         for path in plot.write(json.loads(Path(words.file).read_text()), Path(words.into)):
             print(path)
-    else:
-        _measure(words)
+    elif failed := _measure(words):
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

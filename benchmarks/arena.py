@@ -169,7 +169,7 @@ def machine(place: Path) -> dict[str, str]:
     return {
         "processor": f"{os.cpu_count()} x {model}",
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"Python {platform.python_version()}",
         "disk": kinds[-1] if kinds else "unknown",
     }
 

@@ -56,14 +56,14 @@ def _finished(arena: Arena, spool: Path) -> str:
     return next((spool / "completed").iterdir()).name.split("-", 3)[3].removesuffix(".json")
 
 
-def run(arena: Arena, *, rounds: int = 40, only: Sequence[str] = ()) -> Part:
-    """The part: in each round every command once, or those with a word of `only` in them."""
+def run(arena: Arena, *, rounds: int = 40, commands: Sequence[str] = ()) -> Part:
+    """The part: in each round every command once, or those with a word of `commands` in them."""
     spool = arena.place / "start"
     id = _finished(arena, spool)
     env = environment()
     null = os.open(os.devnull, os.O_RDWR)
     found: dict[str, list[float]] = {
-        name: [] for name in [CLICK, *(name for name in COMMANDS if not only or any(word in name for word in only))]
+        name: [] for name in [CLICK, *(name for name in COMMANDS if not commands or any(word in name for word in commands))]
     }
     try:
         for turn in range(rounds + 1):

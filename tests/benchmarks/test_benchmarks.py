@@ -23,7 +23,7 @@ PARTS = {
     "waking": (waking, {"count": 2, "enqueues": 2, "peers": 0}),
     "idle": (idle, {"seconds": 0.1, "backlog": 20, "rest": 0.0}),
     "enqueue": (enqueue, {"count": 2, "backlog": 20, "bulk": 5, "rounds": 1}),
-    "start": (start, {"rounds": 1, "only": ["config get", "show"]}),
+    "start": (start, {"rounds": 1, "commands": ["config get", "show"]}),
     "growth": (growth, {"sizes": "20,40", "rounds": 1, "fewest": 1, "jobs": 8, "looks": 1, "drops": 0}),
 }
 
@@ -67,6 +67,20 @@ def test_each_part_runs(place, name, monkeypatch):
 def test_every_part_is_one_of_the_command():
     assert set(command.PARTS) == set(PARTS)
     assert {name: module.run for name, (module, _) in PARTS.items()} == command.PARTS
+
+
+def test_the_command_writes_what_it_found(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [
+        "benchmarks", "durable", "--place", str(place.place), "--python", sys.executable,
+        "--json", str(tmp_path / "found"), "--set", "count=2", "--set", "rounds=1", "--set", "of_another_part=1",
+    ])  # fmt: skip
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+
+    command.main()
+
+    assert "| the durable default" in capsys.readouterr().out
+    assert json.loads((tmp_path / "found").read_text())["durable"]["count"] == 2
+    assert os.listdir(place.place) == []
 
 
 def test_a_cost_counts_the_whole_tree_with_its_orphans(place):
