@@ -40,9 +40,11 @@ class Attempts:
         self._home = os.environ.get("HOME", "/")
         self._captures = [Capture(spool.at("logs")) for _ in STREAMS]
         self._writers: list[int] = []
+        self._tails: list[str] = []
 
     def begin(self, claim: Claim) -> None:
         """Make the logs of this attempt."""
+        self._tails = []
         try:
             for capture, stream in zip(self._captures, STREAMS, strict=True):
                 self._writers.append(capture.begin(self._spool.log(claim.name.id, claim.name.attempts, stream)))
@@ -90,7 +92,9 @@ class Attempts:
     def end(self, tail: int) -> tuple[str, str]:
         """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
         self._hang_up()
-        out, err = (outcome.text(capture.end(tail)) for capture in self._captures)
+        while len(self._tails) < len(self._captures):  # one that was kept before an error stays kept
+            self._tails.append(outcome.text(self._captures[len(self._tails)].end(tail)))
+        out, err = self._tails
         return out, err
 
     def drop(self) -> None:

@@ -51,7 +51,12 @@ class Capture:
         if self._reader is not None:
             return os.open(f"/proc/self/fd/{self._reader}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         writer = disk.create(path)
-        self._reader, self._is_named = os.open(path, os.O_RDONLY | os.O_CLOEXEC), True
+        try:
+            self._reader, self._is_named = os.open(path, os.O_RDONLY | os.O_CLOEXEC), True
+        except OSError:
+            os.close(writer)
+            disk.unlink(path)
+            raise
         return writer
 
     def _hidden(self) -> int | None:
@@ -89,12 +94,22 @@ class Capture:
         if not size and not self._is_named and self._is_ours():
             return b""
         if size:
-            self.show()
+            self._keep()
         elif self._is_named:
             disk.unlink(self._path)
         data = os.pread(self._reader, tail, max(0, size - tail)) if size else b""
         self.close()
         return data
+
+    def _keep(self) -> None:
+        try:
+            self.show()
+        except OSError as error:
+            if error.errno != errno.EXDEV or self._reader is None:
+                raise
+            # Somebody has put logs/ on another file system since the capture was made.
+            disk.unlink(self._path)
+            disk.copy(self._reader, self._path)
 
     def _is_ours(self) -> bool:
         """Whether nobody has the capture open for writing."""

@@ -87,7 +87,10 @@ class Dealer:
         waiting = [hand for hand in hands if hand.wants]
         if not waiting or time.monotonic() < max(self._not_before, self._paused_until):
             return
-        if self._spool.is_paused():
+        self._not_before = time.monotonic() + PATIENCE  # should it fail
+        is_paused = self._spool.is_paused()
+        self._not_before = 0.0
+        if is_paused:
             self._paused_until = time.monotonic() + poll_interval
             self._queue, self._drops = Queue(), Drops()
             self.unseen = True

@@ -382,6 +382,22 @@ def create(path: str) -> int:
     return os.open(path, _CREATE | os.O_APPEND, FILE_MODE)
 
 
+def copy(fd: int, path: str) -> None:
+    """A new file at `path` with all that is in the file behind a descriptor; if that fails there is none."""
+    target = create(path)
+    try:
+        with naming(path):
+            at = 0
+            while chunk := os.pread(fd, 1 << 20, at):
+                _put(target, chunk)
+                at += len(chunk)
+    except BaseException:
+        unlink(path)
+        raise
+    finally:
+        os.close(target)
+
+
 def give_name(fd: int, path: str) -> None:
     """Let the nameless file behind a descriptor be the one at `path`."""
     with naming(path):

@@ -90,12 +90,14 @@ def enroll_supervisor(spool: Spool, name: str) -> int:
     """Make this process a supervisor of the spool: the descriptor that must stay open, on `workers/<name>.supervisor`."""
     place = host.place()
     path = spool.at("workers", name + SUPERVISOR)
+    spool.restore()  # somebody may have removed workers/
     fd = disk.hold(path)
     record = Record(name, *place, os.getpid(), name, os.getpid(), time.time())
     try:
         disk.append(path, json.dumps(record._asdict()).encode() + b"\n")
     except OSError:
         disk.unlink(path)
+        os.close(fd)
         raise
     return fd
 

@@ -16,6 +16,7 @@ Raises
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -52,9 +53,11 @@ def renew(spool: Layout, state: str) -> None:
 
 
 def state_of(path: str) -> str | None:
-    """The state whose old directory this path in tmp/ is; None: it is something else."""
-    state = path.rpartition(".")[2]
-    return state if state in PLACES else None
+    """The state whose old directory this path in tmp/ is; None: it is something else, perhaps another program's."""
+    name = os.path.basename(path)
+    state = name.rpartition(".")[2]
+    is_ours = name.count("~") == 4 and name.partition("~")[0].isdigit()
+    return state if is_ours and state in PLACES else None
 
 
 def bring_back(spool: Layout, old: str) -> None:
@@ -68,8 +71,9 @@ def bring_back(spool: Layout, old: str) -> None:
         for name in names:
             _move(os.path.join(old, name), spool.at(state, name))
         # The directory that they left comes first: else a power cut can leave a job in both (btrfs).
-        for directory in (old, spool.at(state)):
-            disk.sync(directory)
+        with contextlib.suppress(FileNotFoundError):  # RACE: another sweeper has finished with it
+            disk.sync(old)
+        disk.sync(spool.at(state))
 
 
 def _move(source: str, target: str) -> None:

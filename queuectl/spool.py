@@ -194,7 +194,10 @@ class Spool(Layout):
         if renewal.state_of(path):
             renewal.bring_back(self, path)
             return True
-        return disk.unlink(path)
+        try:
+            return disk.unlink(path)
+        except (IsADirectoryError, PermissionError):
+            return False  # another program's directory
 
     def _is_left(self, name: str) -> bool:
         """Whether the process that made this file in tmp/ is gone."""

@@ -205,8 +205,8 @@ class Supervisor:
             self.stopping, self.quiet, self.is_heartless = 2, False, True
         if not liveness.beat_supervisor(self.spool, self.name):
             # Somebody has removed our file: without it nobody finds us to stop us.
-            os.close(self.lock)
-            self.lock = liveness.enroll_supervisor(self.spool, self.name)
+            old, self.lock = self.lock, liveness.enroll_supervisor(self.spool, self.name)
+            os.close(old)
 
     def _rescue(self) -> None:
         with self._complaining():

@@ -388,3 +388,16 @@ def test_a_supervisor_whose_file_was_removed_makes_it_again_and_can_be_stopped(q
         queuectl("worker", "stop")
         assert workers.process.wait(30) == 0
     assert not file.exists()
+
+
+def test_workers_is_removed_and_made_again_under_a_running_supervisor(queuectl, path):
+    queuectl("config", "set", "heartbeat_interval", "0.5")
+    with Workers(path) as workers:
+        workers.up()
+        shutil.rmtree(path / "workers")
+        (path / "workers").write_text("in the way")
+        until(lambda: len(workers.events("warning")) > 2)
+        (path / "workers").unlink()
+        until(lambda: list((path / "workers").glob("*.supervisor")))
+        queuectl("enqueue", "--id", "a", "-c", "true")
+        until(lambda: ids_in(path, "completed") == ["a"])

@@ -250,3 +250,15 @@ def test_a_worker_that_cannot_write_its_record_leaves_nothing(spool, path):
         liveness.enroll(spool, "super-1-abc", os.getpid())
 
     assert os.listdir(path / "workers") == []
+
+
+def test_what_other_programs_left_in_tmp_stops_no_sweep_and_is_never_run(spool, path):
+    (path / "tmp" / "x.pending").write_text("theirs")
+    (path / "tmp" / "batch.pending").mkdir()
+    (path / "tmp" / "batch.pending" / "job.json").write_text('{"command": "true"}')
+    for name in ("x.pending", "batch.pending"):
+        os.utime(path / "tmp" / name, (1, 1))
+
+    assert spool.sweep() == 1
+    assert os.listdir(path / "tmp") == ["batch.pending"]
+    assert names(path, "pending") == []

@@ -1,11 +1,12 @@
 """A worker of its own: what it tells its supervisor, and what it leaves of its runs."""
 
+import errno
 import os
 import signal
 
 import pytest
 
-from queuectl import executor, liveness
+from queuectl import disk, executor, liveness, results
 from queuectl.log import Log
 from queuectl.wire import Message, pair
 from queuectl.worker import Worker
@@ -60,3 +61,21 @@ def test_a_job_that_prints_nothing_costs_no_log(spool, worker, path):
     follow(worker, spool, "echo x")
 
     assert [name.split(".", 1)[1] for name in names(path, "logs")] == ["1.out"]
+
+
+def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(spool, worker, monkeypatch):
+    """A disk that is full for a while between the two."""
+    real, left = disk.give_name, [1]
+
+    def full(fd, path):
+        if path.endswith(".err") and left:
+            left.pop()
+            raise OSError(errno.ENOSPC, "full", path)
+        real(fd, path)
+
+    monkeypatch.setattr(disk, "give_name", full)
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    follow(worker, spool, {"command": "echo out; echo err >&2", "id": "a"})
+
+    [run] = results.read(spool.at("results"), "a")
+    assert (run["stdout_tail"], run["stderr_tail"]) == ("out\n", "err\n")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,16 @@ def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, 
 def test_a_directory_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         Capture(str(tmp_path / "gone")).begin(str(tmp_path / "gone" / "a.1.out"))
+
+
+def test_a_capture_whose_directory_is_on_another_file_system_by_now_is_copied(capture, tmp_path):
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system to write to")
+    log = other / f"{tmp_path.name}-{os.getpid()}.out"
+    try:
+        printed(capture, log, b"kept")
+        assert capture.end(10) == b"kept"
+        assert log.read_bytes() == b"kept"
+    finally:
+        log.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Dealing: who gets which names, and when to look again."""
 
+import errno
 import os
 import time
 
@@ -166,3 +167,19 @@ def test_a_list_of_which_every_third_name_was_taken_by_others_is_made_anew(spool
     dealer.deal(hands, 3600)
 
     assert bool(scans) == looks
+
+
+def test_a_look_that_fails_is_repeated_only_after_a_while(spool, dealer, hands, clock, monkeypatch):
+    for name in ("is_paused", "names"):
+        with monkeypatch.context() as patch:
+            patch.setattr(spool, name, refuse)
+            hands[0].wants = 1
+            dealer.unseen = True
+            with pytest.raises(OSError, match="stale"):
+                dealer.deal(hands, 3600)
+            assert dealer.wakes_at(hands, 3600) >= clock.now + room.PATIENCE
+        clock.now += 10
+
+
+def refuse(*_):
+    raise OSError(errno.ESTALE, "stale")
