@@ -33,6 +33,9 @@ STALE = 1.0
 #: Seconds between two looks at a file system of several hosts while there is work, and the most there are when there is none.
 QUICK, SLOWEST = 0.2, 86400.0
 
+#: A list that took long to make lasts so many times as long: of a million names it takes a second.
+SHARE = 10
+
 #: Names of one list that may be gone before it is made anew.
 MOST_LOST = 4
 
@@ -54,6 +57,7 @@ class Dealer:
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
         self._lost = self._dealt = 0
+        self._took = 0.0
         self._pace, self._paused_until = QUICK, 0.0
 
     # -- what others tell
@@ -122,10 +126,11 @@ class Dealer:
         if len(self._queue):
             # Where every third name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
             is_taken = self._lost > MOST_LOST and 3 * self._lost > self._dealt
-            return self._rang or is_taken or time.monotonic() - self._scanned > STALE
+            return self._rang or is_taken or time.monotonic() - self._scanned > max(STALE, SHARE * self._took)
         return self.unseen
 
     def _look(self, hands: list[Hand]) -> None:
+        began = time.monotonic()
         claiming = [hand for hand in hands if hand.is_claiming()]
         held = {name for hand in claiming for name in hand.held}
         # What was left out now is looked at again: its worker may turn out to be busy.
@@ -140,6 +145,7 @@ class Dealer:
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
         self._lost = self._dealt = 0
+        self._took = self._scanned - began
 
     def _has_moved(self) -> bool:
         """Whether a timed look is worth while: on a local disk an untouched directory has nothing new."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from queuectl import units
@@ -43,6 +42,13 @@ class Unfinished(InvalidJob):
     """The text is not JSON, but might become so: somebody may still be writing it."""
 
 
+class _Nothing(dict[str, str]):
+    """No variables, for all jobs that have none: it stays empty."""
+
+    def __setitem__(self, name: str, value: str) -> None:
+        raise TypeError("a job's fields do not change; make another with _replace")
+
+
 class Job(NamedTuple):
     """One job's fields. Durations are seconds, times seconds since 1970 in UTC; None means "as the settings say"."""
 
@@ -54,7 +60,7 @@ class Job(NamedTuple):
     max_retries: int | None = None
     timeout: float | None = None
     cwd: str | None = None
-    env: Mapping[str, str] = MappingProxyType({})
+    env: Mapping[str, str] = _Nothing()
     stdin: str | None = None
     name: str | None = None
     meta: Any = None

@@ -55,6 +55,7 @@ class Layout:
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         self._flags = flags or {}
         self._live: config.Live | None = None
+        self._known: object = None
         self.complain: Callable[[str], None] | None = None
 
     def at(self, *parts: str) -> str:
@@ -64,8 +65,11 @@ class Layout:
     # -- the spool itself
 
     def open(self) -> Self:
-        """Check that there is a spool here that we can read."""
+        """Check that there is a spool here that we can read. Costs one look at spool.json if it is as it was the last time."""
         try:
+            version = disk.version(self.at("spool.json"))
+            if version is not None and version == self._known:
+                return self
             data = disk.read(self.at("spool.json"), 65536).data
         except FileNotFoundError:
             self._refuse_foreign()
@@ -78,6 +82,7 @@ class Layout:
         except OSError as error:
             raise SpoolUnusable(f"cannot read {self.at('spool.json')} ({error.strerror}); run as the spool's owner") from None
         self._check_version(data)
+        self._known = version
         return self
 
     def _check_version(self, data: bytes) -> None:

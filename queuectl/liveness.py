@@ -17,6 +17,7 @@ Raises
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -62,6 +63,9 @@ class Record(NamedTuple):
     def is_here(self) -> bool:
         """Whether its process ids are ours to use."""
         return (self.host, self.boot, self.space) == host.place()
+
+
+_KINDS = (str, str, str, str, int, str, int, float | int)
 
 
 def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, int]:
@@ -129,7 +133,8 @@ def ask_to_stop(spool: Spool, supervisor: str, *, now: bool) -> None:
     """Ask a supervisor to stop that we cannot signal; it looks at each of its heartbeats."""
     path = spool.at("workers", supervisor + STOP)
     disk.unlink(path)
-    disk.write(path, b"now" if now else b"", durable=False)
+    with contextlib.suppress(FileExistsError):  # RACE: somebody else asks just now
+        disk.write(path, b"now" if now else b"", durable=False)
 
 
 def is_asked_to_stop(spool: Spool, supervisor: str) -> bool | None:
@@ -205,7 +210,8 @@ def read(spool: Spool, worker: str) -> Record | None:
 def _read(spool: Spool, name: str, end: str) -> Record | None:
     try:
         record = load(disk.read(spool.at("workers", name + end), LARGEST).data)
-        return Record(**record) if isinstance(record, dict) else None
+        found = Record(**record) if isinstance(record, dict) else None
+        return found if found and all(isinstance(value, kind) for value, kind in zip(found, _KINDS, strict=True)) else None
     except (FileNotFoundError, disk.NotPlain, InvalidJob, TypeError):
         return None
 

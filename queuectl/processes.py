@@ -102,9 +102,9 @@ def end_each(find: Callable[[], list[int]], grace: float) -> bool:
     return not left
 
 
-def terminate(worker: str) -> None:
-    """Ask every process of a worker to end, and wait for none."""
-    _signal(of_worker(worker), signal.SIGTERM)
+def terminate(worker: str, run: tuple[str, int]) -> None:
+    """Ask every process of a worker's run to end, and wait for none."""
+    _signal(of_worker(worker, run), signal.SIGTERM)
 
 
 def kill(pid: int) -> None:

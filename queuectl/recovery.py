@@ -66,8 +66,8 @@ def rescue(
     _each([worker for worker in liveness.names(spool) if worker not in spare], judge, complain)
     # All their commands have the same grace, not one after the other: our own workers wait for it.
     for worker, record in dead.items():
-        if _has_processes_here(spool, record):
-            processes.terminate(worker)
+        for run in _runs(spool.held_by(worker)) if _has_processes_here(spool, record) else ():
+            processes.terminate(worker, run)
     deadline = time.monotonic() + ORPHAN_GRACE
     _each(list(dead), move_on, complain)
     return rescued
@@ -89,6 +89,11 @@ def _is_dead(spool: Spool, observer: liveness.Observer, worker: str, record: liv
             return False
         end_hung(spool, record)
     return True
+
+
+def _runs(held: list[str]) -> list[tuple[str, int]]:
+    """The runs whose files a worker holds: what else it has started was left behind on purpose by jobs that ended."""
+    return [(name.id, name.attempts) for text in held if (name := decode(text))]
 
 
 def _has_processes_here(spool: Spool, record: liveness.Record | None) -> bool:
@@ -116,7 +121,7 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None, gra
     if record is not None and record.is_here and disk.is_held(spool.at("workers", worker + ".lock")):
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
-    runs = [(name.id, name.attempts) for text in held if (name := decode(text))]
+    runs = _runs(held)
     if _has_processes_here(spool, record) and not all(processes.end_all(worker, grace, run) for run in runs):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = []

@@ -270,12 +270,12 @@ def test_a_second_stop_hurries_the_end_of_a_commands_children(queuectl, path, tm
         "--id",
         "a",
         "-c",
-        f"trap 'exit 0' TERM; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pids; while :; do sleep 0.02; done' & wait",
+        f"trap 'touch {tmp_path}/told; exit 0' TERM; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pids; while :; do sleep 0.02; done' & wait",
     )
     with Workers(path, "--set", "shutdown_grace=600") as workers:
         until(lambda: pids(tmp_path))
         queuectl("cancel", "a")
-        until(lambda: len(list((path / "processing").glob("*/*.cancel"))) == 1)
+        until((tmp_path / "told").exists)
         workers.process.send_signal(signal.SIGQUIT)
         assert workers.process.wait(20) == 0
     assert not is_running(pids(tmp_path)[0])

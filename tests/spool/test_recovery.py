@@ -262,3 +262,28 @@ def test_what_other_programs_left_in_tmp_stops_no_sweep_and_is_never_run(spool, 
     assert spool.sweep() == 1
     assert os.listdir(path / "tmp") == ["batch.pending"]
     assert names(path, "pending") == []
+
+
+def test_a_record_with_values_of_other_kinds_is_no_record(spool, path):
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    file = path / "workers" / f"{record.worker}.json"
+    for odd in ({"pid": "1"}, {"pid": None}, {"host": 7}, {"started_at": "now"}, {"worker": []}):
+        file.write_text(json.dumps({**record._asdict(), **odd}))
+        assert liveness.read(spool, record.worker) is None
+    os.close(lock)
+
+
+def test_what_ended_jobs_of_a_dead_worker_left_running_on_purpose_goes_on(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    assert spool.claim(entry.file, record.worker, 1_795_342_502.5)
+    variables = {"QUEUECTL_WORKER": record.worker, "QUEUECTL_JOB_ID": "ended", "QUEUECTL_ATTEMPT": "1"}
+    daemon = subprocess.Popen(["sleep", "600"], env={**os.environ, **variables})
+    try:
+        os.close(lock)
+        assert recovery.rescue(spool, liveness.Observer(spool))
+        assert daemon.poll() is None
+    finally:
+        daemon.kill()
+        daemon.wait()

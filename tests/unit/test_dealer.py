@@ -183,3 +183,25 @@ def test_a_look_that_fails_is_repeated_only_after_a_while(spool, dealer, hands, 
 
 def refuse(*_):
     raise OSError(errno.ESTALE, "stale")
+
+
+@pytest.mark.parametrize(("took", "waited", "looks"), [(0.001, 0.9, False), (0.001, 1.1, True), (2.0, 19.0, False), (2.0, 21.0, True)])
+def test_a_list_lasts_ten_times_as_long_as_it_took_to_make(spool, dealer, hands, clock, monkeypatch, took, waited, looks):
+    spool.enqueue_all(["true"] * 40)
+    real = spool.names
+    scans = []
+
+    def slow(state):
+        scans.append(state)
+        clock.now += took / 2
+        return real(state)
+
+    monkeypatch.setattr(spool, "names", slow)
+    hands[0].wants = 1
+    dealer.deal(hands, 3600)
+    scans.clear()
+    clock.now += waited
+    hands[1].wants = 1
+    dealer.deal(hands, 3600)
+
+    assert bool(scans) == looks

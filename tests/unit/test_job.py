@@ -1,6 +1,8 @@
 """The job parser."""
 
+import copy
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -168,3 +170,12 @@ def test_a_job_file_says_only_what_differs_from_the_defaults():
 def test_a_job_that_a_program_made_is_checked_like_any_other(spool, job):
     with pytest.raises(InvalidJob):
         spool.enqueue(job)
+
+
+def test_a_job_can_be_copied_and_pickled_and_shares_nothing_that_changes():
+    job = Job("true")
+
+    assert pickle.loads(pickle.dumps(job)) == copy.deepcopy(job) == job
+    with pytest.raises(TypeError):
+        job.env["A"] = "b"
+    assert dict(Job("true").env) == {}
