@@ -26,8 +26,9 @@ from queuectl import disk, host, ids
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import Name, decode, encode, renamed, resembles
-from queuectl.job import Job, Unfinished, parse
+from queuectl.job import Job, parse
 from queuectl.spool import Claim, Spool
+from queuectl.strict import Unfinished
 
 
 class Admitted(NamedTuple):

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 from queuectl import disk, host, units
 from queuectl.errors import ConfigDamaged, InvalidJob, InvalidSetting, Locked
-from queuectl.job import MOST_RETRIES, load
+from queuectl.job import MOST_RETRIES
+from queuectl.strict import load
 
 #: Bytes of the largest config.json that is read.
 LARGEST = 1024 * 1024

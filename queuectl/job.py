@@ -11,19 +11,19 @@ Promises
 Leaves to others
     ids of our own (ids), names (filename), whether the id is free (spool).
 Raises
-    InvalidJob, with `field`; Unfinished if the text merely stops too early.
+    InvalidJob, with `field`; Unfinished (strict) if the text merely stops too early.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from queuectl import units
 from queuectl.errors import InvalidJob
 from queuectl.filename import is_id
+from queuectl.strict import kind, load
 
 #: Priority of a job that names none.
 PRIORITY = 5
@@ -33,13 +33,6 @@ IGNORED = frozenset({"state", "attempts", "updated_at"})
 
 #: The most attempts a job may ask for.
 MOST_RETRIES = 1000
-
-#: The deepest nesting of lists and objects that a job may have.
-DEEPEST = 100
-
-
-class Unfinished(InvalidJob):
-    """The text is not JSON, but might become so: somebody may still be writing it."""
 
 
 class _Nothing(dict[str, str]):
@@ -109,7 +102,7 @@ def parse(data: bytes) -> Job:
 def from_dict(record: object) -> Job:
     """The job that a decoded JSON value describes."""
     if not isinstance(record, dict):
-        raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {_kind(record)}')
+        raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {kind(record)}')
     values = {}
     for key, value in record.items():
         if key in IGNORED:
@@ -125,79 +118,6 @@ def from_dict(record: object) -> Job:
     return Job(**values)
 
 
-def load(data: bytes) -> object:
-    """The JSON value in `data`, read strictly: UTF-8, no duplicate keys, no NaN, no lone surrogates, no depths."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
-        raise InvalidJob("is UTF-16 or UTF-32; save it as UTF-8")
-    if not data.strip():
-        raise Unfinished("is empty")
-    try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
-    try:
-        value = _STRICT.decode(text)
-    except json.JSONDecodeError as error:
-        raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
-    except RecursionError:
-        raise InvalidJob("is nested too deeply") from None
-    except InvalidJob:
-        raise
-    except ValueError:  # an integer of more digits than Python converts
-        raise InvalidJob("has a number that is too long") from None
-    # Only an escape can make half a surrogate pair, and only brackets make depth.
-    if b"\\u" in data or data.count(b"[") + data.count(b"{") > DEEPEST:
-        _check_depth(value)
-    return value
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise InvalidJob(f"key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
-    return record
-
-
-def _constant(text: str) -> NoReturn:
-    raise InvalidJob(f"{text} is not JSON")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise InvalidJob(f"number {text} is too large")
-    return value
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
-
-
-def _check_depth(value: object) -> None:
-    """Refuse what could not be written again: deep nesting, lone surrogates."""
-    level = [value]
-    for _ in range(DEEPEST):
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, list):
-                below += item
-            elif isinstance(item, dict):
-                below += [*item.keys(), *item.values()]
-        if not below:
-            return
-        level = below
-    raise InvalidJob(f"is nested more than {DEEPEST} deep")
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidJob("has half a surrogate pair in a string") from None
-
-
 def _unknown(key: str) -> str:
     import difflib  # 10 ms that only a typo needs
 
@@ -206,19 +126,12 @@ def _unknown(key: str) -> str:
     return f"unknown field {key[:60]!r}{hint}"
 
 
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return kinds[type(value)]
-
-
 # One reader for each field: (value, key) -> the value inside a Job, or InvalidJob.
 
 
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise InvalidJob(f"must be a string, not {_kind(value)}", key)
+        raise InvalidJob(f"must be a string, not {kind(value)}", key)
     if "\0" in value:
         raise InvalidJob("must not contain a NUL character", key)
     return _encodable(value, key)
@@ -245,7 +158,7 @@ def _command(value: Any, key: str) -> str | tuple[str, ...]:
             raise InvalidJob("must name a program; the first word is empty", key)
         return words
     if not isinstance(value, str):
-        raise InvalidJob(f"must be a string or a list of strings, not {_kind(value)}", key)
+        raise InvalidJob(f"must be a string or a list of strings, not {kind(value)}", key)
     if not value.strip():
         raise InvalidJob("must not be empty", key)
     return _text(value, key)
@@ -261,7 +174,7 @@ def _id(value: Any, key: str) -> str:
 def _whole(low: int, high: int) -> Callable[[Any, str], int]:
     def read(value: Any, key: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidJob(f"must be a whole number from {low} to {high}, not {_kind(value)}", key)
+            raise InvalidJob(f"must be a whole number from {low} to {high}, not {kind(value)}", key)
         if not low <= value <= high:
             raise InvalidJob(f"must be from {low} to {high}", key)
         return value
@@ -292,13 +205,13 @@ def _cwd(value: Any, key: str) -> str:
 
 def _stdin(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise InvalidJob(f"must be a string, not {_kind(value)}", key)
+        raise InvalidJob(f"must be a string, not {kind(value)}", key)
     return _encodable(value, key)
 
 
 def _env(value: Any, key: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise InvalidJob(f"must be an object of strings, not {_kind(value)}", key)
+        raise InvalidJob(f"must be an object of strings, not {kind(value)}", key)
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise InvalidJob(f"{name!r} is no name for a variable", key)

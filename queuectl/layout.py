@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from queuectl import config, disk, host, results
 from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import Name, decode, has_shape, is_drop
-from queuectl.job import load
+from queuectl.strict import load
 
 #: The states, in the order of a job's life; each is the name of its directory.
 STATES = ("pending", "processing", "failed", "completed", "dead")

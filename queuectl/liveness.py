@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from queuectl import disk, host
 from queuectl.errors import InvalidJob
-from queuectl.job import load
 from queuectl.spool import Spool
+from queuectl.strict import load
 
 #: What the name of a supervisor's file ends in: its record, and the lock it holds while it lives.
 SUPERVISOR = ".supervisor"

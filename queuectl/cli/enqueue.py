@@ -11,8 +11,9 @@ import click
 
 from queuectl import render, units
 from queuectl.errors import IdTaken, InvalidJob, Wrong
-from queuectl.job import Job, from_dict, load
+from queuectl.job import Job, from_dict
 from queuectl.spool import BULK, Spool
+from queuectl.strict import load
 
 #: Variables that come along with a job unless --export says otherwise.
 EXPORTED = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV")

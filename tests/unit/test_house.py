@@ -17,7 +17,7 @@ ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py
 FLOORS = [
     ["errors"],
     ["units", "host", "libc"],
-    ["filename", "retry", "render"],
+    ["filename", "retry", "render", "strict"],
     ["job", "disk", "processes", "log"],
     ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard"],
     ["outcome", "crew"],

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl.errors import InvalidJob
-from queuectl.job import Job, Unfinished, from_dict, parse
+from queuectl.job import Job, from_dict, parse
+from queuectl.strict import Unfinished
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 some = texts.filter(str.strip)

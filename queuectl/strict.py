@@ -1,0 +1,106 @@
+"""JSON, read strictly: what two readers could understand in two ways is refused.
+
+Promises
+    A text that is accepted is UTF-8, has no key twice, no NaN, no half surrogate pairs and no depths.
+    A text that might still become JSON, because somebody is writing it, is told from one that never will.
+Leaves to others
+    what the value means (job, config, liveness, layout).
+Raises
+    InvalidJob; Unfinished if the text merely stops too early.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import Any, NoReturn
+
+from queuectl.errors import InvalidJob
+
+#: The deepest nesting of lists and objects that a job may have.
+DEEPEST = 100
+
+
+class Unfinished(InvalidJob):
+    """The text is not JSON, but might become so: somebody may still be writing it."""
+
+
+def load(data: bytes) -> object:
+    """The JSON value in `data`, read strictly: UTF-8, no duplicate keys, no NaN, no lone surrogates, no depths."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
+        raise InvalidJob("is UTF-16 or UTF-32; save it as UTF-8")
+    if not data.strip():
+        raise Unfinished("is empty")
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
+    try:
+        value = _STRICT.decode(text)
+    except json.JSONDecodeError as error:
+        raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+    except RecursionError:
+        raise InvalidJob("is nested too deeply") from None
+    except InvalidJob:
+        raise
+    except ValueError:  # an integer of more digits than Python converts
+        raise InvalidJob("has a number that is too long") from None
+    # Only an escape can make half a surrogate pair, and only brackets make depth.
+    if b"\\u" in data or data.count(b"[") + data.count(b"{") > DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InvalidJob(f"key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return record
+
+
+def _constant(text: str) -> NoReturn:
+    raise InvalidJob(f"{text} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidJob(f"number {text} is too large")
+    return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+
+
+def _check_depth(value: object) -> None:
+    """Refuse what could not be written again: deep nesting, lone surrogates."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+        if not below:
+            return
+        level = below
+    raise InvalidJob(f"is nested more than {DEEPEST} deep")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidJob("has half a surrogate pair in a string") from None
+
+
+def kind(value: object) -> str:
+    """What kind of JSON value this is, in words."""
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return kinds[type(value)]
