@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 from queuectl import disk, host, ids
 from queuectl.config import Settings
-from queuectl.errors import InvalidJob
+from queuectl.errors import InvalidJob, Locked
 from queuectl.filename import Name, decode, encode, renamed, resembles
 from queuectl.job import Job, parse
 from queuectl.spool import Claim, Spool
@@ -71,7 +71,7 @@ def admit(spool: Spool, drop: str, worker: str, *, last: bool) -> Answer:
     # CRASH: a drop in a worker's directory is given back by its rescue.
     try:
         return _settle(spool, taken, last=last)
-    except OSError:
+    except (OSError, Locked):
         give_back(spool, taken)
         raise
 

@@ -33,6 +33,9 @@ LARGEST = 1024 * 1024
 #: The default of worker_lost_after on a file system of several hosts, in seconds: a network may be away for a while.
 LOST_AFTER_SHARED = 180.0
 
+#: What to do about a lock that nobody lets go of; on a file system of several hosts it is made of files, which may outlive their maker.
+UNLOCK = "end that process: 'fuser' or 'lslocks' shows it; on a network file system, if it is gone, remove {path} and {path}.filelock"
+
 #: Seconds to wait for another process that is changing the settings.
 PATIENCE = 10
 

@@ -191,7 +191,8 @@ class Dealer:
             return False
         if len(self._queue) or len(self._drops) or self._queue.next_due:
             return False
-        return not any(self._spool.count(state) for state in ("processing", "pending", "failed"))
+        # A name in failed/ that only resembles ours is nobody's job.
+        return not (self._spool.count("processing") or self._spool.count("pending") or any(True for _ in self._spool.entries("failed")))
 
     def wakes_at(self, hands: list[Hand], poll_interval: float) -> float | None:
         """When to deal again if nothing happens, by the monotonic clock; None: nobody waits."""

@@ -114,7 +114,7 @@ def locks(spool: Spool) -> Iterator[Finding]:
                 with config.locked(path, patience=1.0):
                     pass
         except Locked:
-            yield Finding("locks", f"{path} is held by another process", "end that process: 'fuser' or 'lslocks' shows it")
+            yield Finding("locks", f"{path} is held by another process", config.UNLOCK.format(path=path))
 
 
 def leftovers(spool: Spool) -> Iterator[Finding]:

@@ -121,5 +121,7 @@ class Locked(SpoolError):
     """Another process holds a lock file for longer than we wait."""
 
     def __init__(self, path: str, seconds: float) -> None:
-        super().__init__(f"{path} has been locked by another process for {seconds:g} s; try again, or end that process")
+        super().__init__(
+            f"{path} has been locked by another process for {seconds:g} s; try again, or end that process: 'queuectl doctor' says how"
+        )
         self.path = path

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import select
 import signal
@@ -59,7 +60,8 @@ class Supervisor:
         self.flusher = Flusher(spool.path)
         self.pulse = Pulse(spool, self._warn)
         self.stopping = self.young = 0
-        self.beaten = self.respawn = self.swept = 0.0
+        self.beaten = self.swept = -math.inf
+        self.respawn = 0.0
         self.quiet = self.is_heartless = False
 
     # -- life
@@ -70,12 +72,10 @@ class Supervisor:
         self.spool.complain = self._warn
         self._open_signals()
         self.spool.restore()
-        self._sweep()
         if self.observer.is_shared:
             self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
-        self._rescue()
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
             while self.crew.hands or not self.stopping:
@@ -174,7 +174,7 @@ class Supervisor:
         if young:
             self.respawn = time.monotonic() + RESPAWN * 2 ** (self.young - 1)
         if not hand.name:
-            self.beaten = 0.0  # it died before it said who it was: the next look finds what it left
+            self.beaten = -math.inf  # it died before it said who it was: the next look finds what it left
             return
         with self._complaining():
             record = liveness.read(self.spool, hand.name)

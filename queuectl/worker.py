@@ -26,6 +26,7 @@ from typing import TypeVar
 from queuectl import admission, attempt, cancellation, disk, executor, inbox, liveness, outcome, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
+from queuectl.errors import Locked
 from queuectl.filename import decode, encode
 from queuectl.job import Job
 from queuectl.log import Log
@@ -137,7 +138,7 @@ class Worker:
         try:
             act = inbox.accept if drop.startswith("inbox/") else admission.admit
             answer = act(self.spool, drop, self.name, last=last)
-        except OSError as error:
+        except (OSError, Locked) as error:
             self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
             self._restore()
             self._rest()
@@ -165,7 +166,7 @@ class Worker:
                 self._reject(claim, job.why)
                 return
             self.attempts.begin(claim)
-        except OSError as error:
+        except (OSError, Locked) as error:
             self._give_up(claim, error)
             return
         if self.stuck:
@@ -195,11 +196,12 @@ class Worker:
         name = claim.name._replace(attempts=claim.name.attempts - 1)
         self._set_aside(claim.file, why, encode(name))
 
-    def _give_up(self, claim: Claim, error: OSError) -> None:
+    def _give_up(self, claim: Claim, error: OSError | Locked) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
-        why = f"cannot start jobs: {error.strerror}; claiming none until that works again"
+        what, file = (error.strerror, str(error.filename)) if isinstance(error, OSError) else (str(error), claim.file)
+        why = f"cannot start jobs: {what}; claiming none until that works again"
         if why != self.stuck:
-            self.log.event("stuck", worker=self.name, reason=why, file=str(error.filename))
+            self.log.event("stuck", worker=self.name, reason=why, file=file)
             self.stuck = why
         self._restore()
         self._release(claim)

@@ -4,9 +4,10 @@ import errno
 import os
 import signal
 
+import filelock
 import pytest
 
-from queuectl import disk, executor, liveness, results
+from queuectl import config, disk, executor, liveness, results
 from queuectl.log import Log
 from queuectl.wire import Message, pair
 from queuectl.worker import Worker
@@ -79,3 +80,25 @@ def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(s
 
     [run] = results.read(spool.at("results"), "a")
     assert (run["stdout_tail"], run["stderr_tail"]) == ("out\n", "err\n")
+
+
+@pytest.mark.parametrize("verb", ["claim", "settle"])
+def test_a_lock_that_nobody_lets_go_of_costs_a_job_no_attempt_and_a_worker_not_its_life(spool, worker, path, monkeypatch, verb):
+    """The id of the job was that of one that was removed by hand, so that it is looked for under the lock of ids/."""
+    spool.enqueue({"command": "true", "id": "a"})
+    (path / "pending" / names(path, "pending")[0]).unlink()
+    name = "20260101T000000.000000Z-p5-a0-a.json" if verb == "claim" else "a.json"
+    (path / "pending" / name).write_text('{"command": "true", "id": "a"}')
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    monkeypatch.setattr(config, "locked", lambda path, patience=0.05, real=config.locked: real(path, 0.05))
+    with filelock.FileLock(path / "ids" / ".lock", is_singleton=False):
+        worker._follow(Message(verb, f"pending/{name}" if verb == "claim" else name), last=False)
+    [left] = names(path, "pending")
+    assert "-a0-" in left or left.startswith("a.")
+    assert names(path, "rejected") == names(path, "dead") == names(path, "failed") == []
+
+
+def test_a_name_in_failed_that_only_resembles_ours_keeps_no_drain_waiting(queuectl, path):
+    queuectl("init")
+    (path / "failed" / "29991301T000000.000000Z-p5-a1-x.json").write_text('{"command": "true"}')
+    queuectl("worker", "start", "--drain")
