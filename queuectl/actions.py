@@ -39,7 +39,7 @@ def revive(spool: Spool, entry: Entry) -> Entry | None:
     """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
     if entry.state != "dead":
         raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
-    return spool.move(entry, "pending", entry.name._replace(time=time.time(), attempts=0))
+    return spool.move(entry, "pending", entry.name._replace(time=spool.now(), attempts=0))
 
 
 def remove(spool: Spool, entry: Entry) -> bool:
@@ -68,7 +68,7 @@ def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
 
 
 def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
-    now = time.time()
+    now = spool.now()
     moved = spool.move(entry, "dead", entry.name._replace(time=now))
     if moved is None:
         return False
@@ -128,7 +128,7 @@ def _ended(spool: Spool, id: str) -> Waited | None:
     if entry.state not in ("completed", "dead"):
         return None
     run = lookup.last_run(spool, entry)
-    if run is None and time.time() - entry.name.time < RECORD_PATIENCE:
+    if run is None and spool.now() - entry.name.time < RECORD_PATIENCE:
         return None
     return Waited(id, entry.state, exit_code(entry.state, run))
 

@@ -18,7 +18,6 @@ Raises
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -87,7 +86,7 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
     id = found.id or ids.fresh()
     if found.id and not spool.hold_id(id, spool.at(taken)):
         return _set_aside(spool, taken, f"id {id!r} is taken: a job with this id is {spool.state_of(id)}")
-    name = Name(found.due(time.time()), found.priority, 0, id)
+    name = Name(found.due(spool.now()), found.priority, 0, id)
     target = f"pending/{encode(name)}"
     return Admitted(target, name) if disk.rename(spool.at(taken), spool.at(target)) else "gone"
 

@@ -78,7 +78,7 @@ class Dealer:
 
     def admitted(self, file: str) -> None:
         """A drop became the job in `file`."""
-        self._queue.add(file, time.time())
+        self._queue.add(file, self._clock())
 
     def broken(self, drop: str, mark: str) -> None:
         """A worker could not read a drop yet."""
@@ -108,12 +108,15 @@ class Dealer:
         for index, hand in enumerate(waiting):
             self._give(hand, among=len(waiting) - index)
 
+    def _clock(self) -> float:
+        return time.time() + self._spool.skew()
+
     def _interval(self, longest: float) -> float:
         """Seconds between two looks of their own: where no bell tells of other hosts' changes, soon while there is work."""
         return longest if self._trusts_times else min(longest, self._pace)
 
     def _note_time(self, hands: list[Hand], poll_interval: float) -> None:
-        if self._queue.next_due and unstamp(self._queue.next_due) <= time.time():
+        if self._queue.next_due and unstamp(self._queue.next_due) <= self._clock():
             self.unseen = True
         if self._skipped_until is not None and time.monotonic() >= self._skipped_until:
             self._skipped_until = None
@@ -137,7 +140,7 @@ class Dealer:
         self._skipped_until = min((hand.held_since + HELD for hand in claiming), default=None)
         shared = len(self._spool.workers()) > len(hands)
         self._versions = self._times()
-        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), time.time(), without=held, shared=shared)
+        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=shared)
         drops = [*self._queue.drops, *self._spool.submissions()]
         self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
         # Jittered, so that many hosts do not ask one server at once.
@@ -205,7 +208,7 @@ class Dealer:
         if self._skipped_until is not None:
             times.append(self._skipped_until)
         if self._queue.next_due:
-            times.append(now + unstamp(self._queue.next_due) - time.time())
+            times.append(now + unstamp(self._queue.next_due) - self._clock())
         if (look := self._drops.next_look()) is not None:
             times.append(look)
         return max(min(times), self._not_before)

@@ -18,7 +18,6 @@ Raises
 from __future__ import annotations
 
 import os
-import time
 
 from queuectl import admission, disk, host, ids
 from queuectl.admission import Admitted, Answer, Broken, Rejected
@@ -53,7 +52,7 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
     if not isinstance(found, Job):
         why = found.why if isinstance(found, Broken | Rejected) else "it vanished"
         return Rejected(why) if spool.reject(taken, why, name) else "gone"
-    job = found._replace(submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(time.time(), 6))
+    job = found._replace(submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(spool.now(), 6))
     try:
         entry = spool.enqueue_as(job, job.id or _id_of(spool, taken))
     except IdTaken as error:

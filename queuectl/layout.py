@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -29,6 +31,9 @@ STATES = ("pending", "processing", "failed", "completed", "dead")
 
 #: The other directories of a spool.
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
+
+#: Seconds between the clocks of this host and of a file server from which on it matters, and for which a comparison holds.
+SKEW, CLOCK_AGE = 2.0, 60.0
 
 #: The file whose being there pauses the spool.
 PAUSED = "paused"
@@ -56,6 +61,7 @@ class Layout:
         self._flags = flags or {}
         self._live: config.Live | None = None
         self._known: object = None
+        self._skew, self._measured = 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
 
     def at(self, *parts: str) -> str:
@@ -182,6 +188,23 @@ class Layout:
     def is_paused(self) -> bool:
         """Whether somebody has paused this spool: no job is claimed until it is resumed."""
         return disk.is_there(self.at(PAUSED))
+
+    def now(self) -> float:
+        """The time by which jobs become due: where several hosts share a spool, that of their file server."""
+        return time.time() + self.skew()
+
+    def skew(self) -> float:
+        """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""
+        if not host.is_shared(self.path):
+            return 0.0
+        if time.monotonic() - self._measured > CLOCK_AGE:
+            self._measured = time.monotonic()
+            probe = self.temporary()
+            disk.write(probe, b"", durable=False)
+            offset = (disk.modified(probe) or time.time()) - time.time()
+            disk.unlink(probe)
+            self._skew = offset if abs(offset) >= SKEW else 0.0
+        return self._skew
 
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""

@@ -279,4 +279,4 @@ class Observer:
     def age(self, worker: str) -> float | None:
         """Seconds since the last heartbeat by this host's wall clock, for people; None without a record."""
         beat = disk.modified(self._spool.at("workers", worker + ".json"))
-        return None if beat is None else max(0.0, time.time() - beat)
+        return None if beat is None else max(0.0, self._spool.now() - beat)

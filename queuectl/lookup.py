@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -76,7 +75,7 @@ def drops(spool: Spool) -> Iterator[Entry]:
     for text in spool.drops():
         file = f"pending/{text}"
         job = read(spool, file)
-        name = Name(time.time(), job.priority if job else 0, 0, (job.id if job else None) or text)
+        name = Name(spool.now(), job.priority if job else 0, 0, (job.id if job else None) or text)
         yield Entry("pending", name, file)
 
 
@@ -105,7 +104,7 @@ def _ordered(spool: Spool, state: str, limit: int) -> list[Entry]:
     if state in ("completed", "dead"):
         chosen = heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
     else:
-        now = stamp(time.time())
+        now = stamp(spool.now())
         key = (lambda text: _next_pending(text, now)) if state == "pending" else None
         chosen = heapq.nsmallest(limit, names, key) if limit else sorted(names, key=key)
     waiting = list(drops(spool)) if state == "pending" else []
@@ -192,7 +191,7 @@ def last_run(spool: Spool, entry: Entry) -> Record | None:
 
 def status(spool: Spool, observer: liveness.Observer) -> Record:
     """The whole spool as `status --json` shows it."""
-    now = time.time()
+    now = spool.now()
     scheduled, oldest = 0, None
     for state in ("pending", "failed"):
         for entry in spool.entries(state):

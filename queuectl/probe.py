@@ -18,10 +18,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl import disk, host
-from queuectl.layout import STATES, Layout
-
-#: Seconds between the clock of this host and that of the file system above which people should know.
-SKEW = 2.0
+from queuectl.layout import SKEW, STATES, Layout
 
 #: Stores of objects that look like file systems: a rename is a copy there, and another host sees it when it likes.
 _OBJECT_STORES = ("s3fs", "goofys", "gcsfuse", "rclone", "blobfuse", "mountpoint-s3", "juicefs-s3", "geesefs")
@@ -62,7 +59,7 @@ def _time(here: str, before: float) -> Iterator[Fault]:
     stamp = disk.modified(here) or before
     if abs(stamp - before) > SKEW:
         what = f"the clock of the file system is {stamp - before:+.1f} s off this host's"
-        yield Fault("clock", what, "set both clocks with NTP: jobs become due by them")
+        yield Fault("clock", what, "set both clocks with NTP: jobs become due by the clock of the file system")
 
 
 def _owner(spool: Layout, here: str) -> Iterator[Fault]:

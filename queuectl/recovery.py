@@ -164,7 +164,7 @@ def _has_moved(spool: Spool, claim: Claim) -> bool:
 
 def record_lost(spool: Spool, claim: Claim) -> results.Run:
     """Write into a job's history that the run of this claim was lost with its worker, or cancelled if somebody asked for that."""
-    now = time.time()
+    now = spool.now()
     outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
     verdict = judge(claim, outcome, now, spool.settings(), _own_retries(spool, claim.file))
     reason = f"worker {claim.worker} died while it ran the job"

@@ -22,7 +22,6 @@ Raises
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,7 +79,7 @@ class Spool(Layout):
         # A Job that a program made by itself is checked, too.
         job = from_dict(job.to_dict() if isinstance(job, Job) else job)
         if job.created_at is None:
-            job = job._replace(created_at=round(time.time(), 6))
+            job = job._replace(created_at=round(self.now(), 6))
         data = job.to_bytes()
         most = self.settings().max_job_size
         if len(data) > most:
@@ -208,7 +207,7 @@ class Spool(Layout):
         if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
             return True  # of an earlier boot of this host
         modified = disk.modified(self.at("tmp", name))
-        return modified is not None and time.time() - modified > TMP_AGE
+        return modified is not None and self.now() - modified > TMP_AGE
 
     # -- one verb, one rename
 
@@ -260,7 +259,7 @@ class Spool(Layout):
 
     def reject(self, file: str, reason: str, name: str | None = None) -> bool:
         """Set aside what is no job: its bytes untouched, the reason beside it. False: it was not there any more."""
-        kept = fitted(f"{stamp(time.time())}-", name or os.path.basename(file), 240)
+        kept = fitted(f"{stamp(self.now())}-", name or os.path.basename(file), 240)
         disk.append(self.at("rejected", kept + ".reason"), reason.encode(errors="surrogateescape") + b"\n")
         if disk.rename(self.at(file), self.at("rejected", kept)):
             return True

@@ -120,7 +120,7 @@ class Worker:
 
     def _claim(self, file: str) -> Claim | None:
         try:
-            return self.spool.claim(file, self.name, time.time())
+            return self.spool.claim(file, self.name, self.spool.now())
         except FileNotFoundError:
             # Somebody removed our directory. The job is where it was.
             self._restore()
@@ -238,7 +238,7 @@ class Worker:
         what, why = outcome.meaning(ended)
         if what != "completed" and cancellation.is_requested(self.spool, claim.file):
             what, why = "cancelled", outcome.CANCELLED
-        verdict = recovery.judge(claim, what, ended.finished_at, settings, job.max_retries)
+        verdict = recovery.judge(claim, what, ended.finished_at + self.spool.skew(), settings, job.max_retries)
         target = self.spool.target(claim, *verdict)
         run = recovery.blank(claim, target) | outcome.record(ended, what, why, tails) | {"host": self.record.host}
         self._insist(lambda: results.append(self.spool.at("results"), id, run), id)

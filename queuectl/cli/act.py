@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import time
 
 import click
 
@@ -100,7 +99,7 @@ def prune_(spool: Spool, /, as_json: bool) -> None:
     queuectl prune
     QUEUECTL_KEEP_COMPLETED=1d queuectl prune --json
     """
-    pruned = actions.prune(spool.open(), spool.settings(), time.time())
+    pruned = actions.prune(spool.open(), spool.settings(), spool.now())
     if as_json:
         show.document(pruned)
     else:

@@ -3,11 +3,12 @@
 import os
 import signal
 import subprocess
+import time
 
 import filelock
 import pytest
 
-from queuectl import config, guard, host, liveness, recovery
+from queuectl import config, disk, guard, host, liveness, recovery
 from queuectl import dealer as room
 from queuectl.dealer import Dealer
 from queuectl.log import Log
@@ -142,3 +143,30 @@ def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_
 
     os.close(lock)
     assert (rescued.id, spool.state_of("a")) == ("a", "failed")
+
+
+@pytest.mark.parametrize(("ahead", "skew"), [(3600.0, 3600.0), (-3600.0, -3600.0), (1.0, 0.0)])
+def test_jobs_become_due_by_the_clock_of_the_file_server(network, spool, path, monkeypatch, ahead, skew):
+    """A host whose clock is an hour off neither holds its jobs back nor runs those of others too early."""
+    real = disk.modified
+    monkeypatch.setattr(disk, "modified", lambda file: real(file) + ahead)
+
+    spool.enqueue({"command": "true", "id": "a"})
+    spool.enqueue({"command": "true", "id": "b", "delay": 100})
+
+    assert spool.skew() == pytest.approx(skew, abs=1)
+    times = {entry.name.id: entry.name.time for entry in spool.entries("pending")}
+    assert times["a"] == pytest.approx(time.time() + skew, abs=5)
+    here, there = pair()
+    hand = room.Hand(1, here, 0.0, name="w", wants=5)
+    Dealer(spool, trusts_times=False).deal([hand], 5.0)
+    assert [message.text.rpartition("-")[2] for message in there.receive()] == ["a.json"]
+    here.close()
+    there.close()
+    assert os.listdir(path / "tmp") == []
+
+
+def test_on_one_host_nobody_asks_the_file_system_for_the_time(spool, monkeypatch):
+    monkeypatch.setattr(disk, "modified", lambda file: 0.0)
+
+    assert spool.skew() == 0
