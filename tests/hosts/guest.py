@@ -143,6 +143,16 @@ class Guest:
         with open(reader, "rb") as stream:
             lines.extend(line.decode(errors="replace").rstrip() for line in stream if line.endswith(b"\n"))
 
+    @staticmethod
+    def line(number: int) -> str:
+        """Where its programs write what they report on line `number`."""
+        return f"/dev/ttyS{number}"
+
+    def forget(self) -> None:
+        """Forget what was reported: something new begins."""
+        for lines in self.reports:
+            lines.clear()
+
     # -- what it is asked
 
     def _ask(self, do: str, patience: float, **details: Any) -> Pending:

@@ -186,6 +186,28 @@ class Lab:
         source = f"{ADDRESSES['a']}:{DISK if is_old else '/'}"
         self.guests[name].run(f"mkdir -p {SHARE} && mount -t nfs -o {options} {source} {SHARE}", timeout=90)
 
+    def restart(self) -> None:
+        """Cut the server's power and start it again, on the disk as it was left."""
+        self.a.kill()
+        self.boot("a")
+        self.serve()
+
+    def bring_back(self, name: str) -> None:
+        """Start a client again whose power was cut."""
+        self.boot(name)
+        self.join(name)
+
+    def squash(self, *, on: bool) -> None:
+        """Make root of the clients nobody on the share, or root again."""
+        self.a.run(
+            f"exportfs -i -o {self.export.replace('no_root_squash', 'root_squash') if on else self.export} '*:{DISK}' && exportfs -f"
+        )
+
+    @property
+    def truth(self) -> tuple[Guest, str]:
+        """A guest whose view of the share is no cache's, and where the share is there."""
+        return self.a, DISK
+
     # -- network
 
     def _connect(self) -> None:
