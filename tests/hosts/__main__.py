@@ -14,7 +14,8 @@ from contextlib import ExitStack
 
 from tests.hosts import lab as nfs
 from tests.hosts.guest import GuestFailed
-from tests.hosts.scenarios import FULL, SCENARIOS, Rows, Size
+from tests.hosts.scenarios import SCENARIOS
+from tests.hosts.site import FULL, Rows, Size
 
 #: The file systems: why they cannot be had here, and how a lab on them is made.
 LABS: dict[str, tuple[Callable[[], str | None], Callable[[], nfs.Lab]]] = {

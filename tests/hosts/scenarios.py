@@ -18,33 +18,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
+from tests.hosts.circumstances import clocks, squash
 from tests.hosts.lab import Lab
-from tests.hosts.site import ENOUGH, GO, LONG, QUICK, Site
-
-Rows = dict[str, Any]
-
-#: Seconds without a heartbeat after which a host is taken for lost, where one is; the least that a network file system allows.
-LEASE = 10
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many jobs two hosts share, how often the server dies, and how many jobs one command brings in."""
-
-    jobs: int
-    crashes: int
-    batch: int = 50
-
-
-SMALL, FULL = Size(200, 1, 25), Size(5000, 4)
-
-
-def _jobs(series: str, count: int, command: str = QUICK) -> list[dict[str, Any]]:
-    """So many jobs, every other one with an id that we choose."""
-    return [{"command": command, **({"id": f"{series}-{number}"} if number % 2 else {})} for number in range(count)]
+from tests.hosts.site import ENOUGH, GO, LEASE, LONG, Rows, Site, Size, jobs
 
 
 def share(lab: Lab, size: Size) -> Rows:
@@ -56,7 +33,7 @@ def share(lab: Lab, size: Size) -> Rows:
 
     def enqueue(host: str) -> None:
         for number, start in enumerate(range(0, each, size.batch)):
-            site.enqueue(host, _jobs(f"enqueued-{host}-{number}", min(size.batch, each - start)))
+            site.enqueue(host, jobs(f"enqueued-{host}-{number}", min(size.batch, each - start)))
 
     dropping = [site.drop(host, each) for host in "bc"]
     for host in "bc":
@@ -83,11 +60,11 @@ def cut(lab: Lab, size: Size) -> Rows:
     site = Site(lab, "cut", lease=LEASE)
     site.command("b", "init")
     site.start("c")
-    long = set(site.enqueue("b", _jobs("long", 2, LONG)))
+    long = set(site.enqueue("b", jobs("long", 2, LONG)))
     site.until(lambda: site.ran(host="c") == long)
     site.touch(GO, "b")
     site.start("b")
-    site.enqueue("b", _jobs("more", 8))
+    site.enqueue("b", jobs("more", 8))
     lab.cut("c")
     begun = time.monotonic()
     site.until(lambda: site.ran(host="b", attempt=2) == long)
@@ -102,7 +79,7 @@ def cut(lab: Lab, size: Size) -> Rows:
     site.stop("c")
     site.start("c")
     site.stop("b")
-    after = site.enqueue("c", _jobs("after", 4))
+    after = site.enqueue("c", jobs("after", 4))
     site.until(lambda: site.ran(host="c") >= set(after))
     site.finish()
     site.stop("c")
@@ -127,11 +104,11 @@ def power(lab: Lab, size: Size) -> Rows:
     site = Site(lab, "power", lease=LEASE)
     site.command("b", "init")
     site.start("c")
-    long = set(site.enqueue("b", _jobs("long", 2, LONG)))
+    long = set(site.enqueue("b", jobs("long", 2, LONG)))
     site.until(lambda: site.ran(host="c") == long)
     site.touch(GO, "b")
     site.start("b")
-    site.enqueue("b", _jobs("more", 8))
+    site.enqueue("b", jobs("more", 8))
     site.lose("c")
     begun = time.monotonic()
     site.until(lambda: site.ran(host="b", attempt=2) == long)
@@ -142,7 +119,7 @@ def power(lab: Lab, size: Size) -> Rows:
     lab.bring_back("c")
     site.start("c")
     site.stop("b")
-    after = site.enqueue("c", _jobs("after", 4))
+    after = site.enqueue("c", jobs("after", 4))
     site.until(lambda: site.ran(host="c") >= set(after))
     site.finish()
     site.stop("c")
@@ -168,7 +145,7 @@ def server(lab: Lab, size: Size) -> Rows:
         for number in itertools.count():
             if stop:
                 return
-            site.enqueue(host, _jobs(f"enqueued-{host}-{number}", size.batch // 5))
+            site.enqueue(host, jobs(f"enqueued-{host}-{number}", size.batch // 5))
 
     slowest = 0.0
     with ThreadPoolExecutor() as pool:
@@ -211,4 +188,6 @@ def _flows(site: Site) -> None:
     site.until(lambda: not [way for way in ways if told()[way] <= before[way]])
 
 
-SCENARIOS: dict[str, Callable[[Lab, Size], Rows]] = {scenario.__name__: scenario for scenario in (share, cut, power, server)}
+SCENARIOS: dict[str, Callable[[Lab, Size], Rows]] = {
+    scenario.__name__: scenario for scenario in (share, cut, power, server, clocks, squash)
+}

@@ -40,6 +40,9 @@ SETTINGS = {
     "QUEUECTL_BACKOFF_MAX": "0.5",
 }
 
+#: Seconds without a heartbeat after which a host is taken for lost where one is: the least that a network file system allows.
+LEASE = 10
+
 #: The commands of the jobs, files that every guest has: one that ends at once, one that lasts until its host has GO.
 QUICK, LONG = ". /mnt/lab/quick", ". /mnt/lab/long"
 BEGIN = 'echo "$QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT $LAB_NAME" >> $LAB_RUNS\n'
@@ -61,6 +64,27 @@ sync pending
 
 #: A drop for which `count` is no limit.
 ENDLESS = 1 << 30
+
+
+#: What a scenario counted, for people.
+Rows = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many jobs two hosts share, how often the server dies, and how many jobs one command brings in."""
+
+    jobs: int
+    crashes: int
+    batch: int = 50
+
+
+SMALL, FULL = Size(200, 1, 25), Size(5000, 4)
+
+
+def jobs(series: str, count: int, command: str = QUICK) -> list[dict[str, Any]]:
+    """So many jobs, every other one with an id that we choose."""
+    return [{"command": command, **({"id": f"{series}-{number}"} if number % 2 else {})} for number in range(count)]
 
 
 @dataclass
