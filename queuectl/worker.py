@@ -108,6 +108,7 @@ class Worker:
         if hint.verb != "claim":
             self._admit(hint.text, last=hint.verb == "settle")
             return
+        self.line.flush()
         claim = self._claim(hint.text)
         if last:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
@@ -144,7 +145,7 @@ class Worker:
             self._rest()
             return
         if isinstance(answer, admission.Admitted):
-            self.line.send("admitted", answer.file)
+            self.line.put_off("admitted", answer.file)  # it goes with what is sent next, which is soon
         elif isinstance(answer, admission.Broken):
             self.line.send("broken", f"{answer.mark} {drop}")
         elif isinstance(answer, admission.Rejected):
