@@ -422,6 +422,11 @@ def hold(path: str) -> int:
     return fd
 
 
+def keep_open(path: str) -> int:
+    """Open the file at `path` for writing; the descriptor, to be kept for as long as nobody else may cache the file."""
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
 def is_held(path: str) -> bool | None:
     """Whether a living process holds the file at `path`; None if there is no such file."""
     try:

@@ -61,7 +61,7 @@ class Layout:
         self._flags = flags or {}
         self._live: config.Live | None = None
         self._known: object = None
-        self._skew, self._measured = 0.0, -math.inf
+        self._skew, self._ahead, self._measured = 0.0, 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
 
     def at(self, *parts: str) -> str:
@@ -197,8 +197,10 @@ class Layout:
         """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""
         if not host.is_shared(self.path):
             return 0.0
-        if time.monotonic() - self._measured > CLOCK_AGE:
-            self._measured = time.monotonic()
+        now = time.monotonic()
+        ahead = time.time() - now  # changes when somebody sets the clock
+        if now - self._measured > CLOCK_AGE or abs(ahead - self._ahead) >= SKEW:
+            self._measured, self._ahead = now, ahead
             probe = self.temporary()
             disk.write(probe, b"", durable=False)
             offset = (disk.modified(probe) or time.time()) - time.time()

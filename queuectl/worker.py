@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, inbox, liveness, outcome, recovery, results, units
+from queuectl import admission, attempt, cancellation, disk, executor, host, inbox, liveness, outcome, recovery, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import Locked
@@ -280,6 +280,9 @@ def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     if enrolled is None:
         return
     record, _lock = enrolled
+    if host.is_shared(spool.path):
+        # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead until its lease is over.
+        disk.keep_open(spool.at("workers", record.worker + ".json"))
     wake, _ = executor.wake_pipe()
     worker = Worker(spool, record, line, log, wake)
     signal.signal(signal.SIGTERM, worker.stop)

@@ -170,3 +170,11 @@ def test_on_one_host_nobody_asks_the_file_system_for_the_time(spool, monkeypatch
     monkeypatch.setattr(disk, "modified", lambda file: 0.0)
 
     assert spool.skew() == 0
+
+
+def test_a_clock_that_is_set_is_noticed_at_once(network, spool, monkeypatch):
+    assert spool.skew() == 0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+
+    assert spool.skew() == pytest.approx(-3600, abs=1)
