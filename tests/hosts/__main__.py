@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from tests.hosts import gluster
 from tests.hosts import lab as nfs
 from tests.hosts.guest import GuestFailed
 from tests.hosts.scenarios import SCENARIOS
 from tests.hosts.site import FULL, Rows, Size
 
 #: The file systems: why they cannot be had here, and how a lab on them is made.
-LABS: dict[str, tuple[Callable[[], str | None], Callable[[], nfs.Lab]]] = {
+LABS: dict[str, tuple[Callable[[], str | None], Callable[[], nfs.Lab | gluster.Gluster]]] = {
     "nfs4": (nfs.obstacle, lambda: nfs.Lab(mount="vers=4.2")),
     "nfs3": (nfs.obstacle, lambda: nfs.Lab(mount="vers=3")),
+    "gluster": (gluster.obstacle, gluster.Gluster),
 }
 
 

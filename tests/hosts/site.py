@@ -62,6 +62,19 @@ done
 sync pending
 """
 
+#: Starts a command again whenever it ends, until it is told to stop: what systemd does with Restart=always. (A wait that a signal
+#: interrupts says nothing of the command.)
+UNIT = """stop=
+trap 'stop=yes; kill -TERM $child' TERM
+echo $$ > /tmp/unit
+while test -z "$stop"; do
+    "$@" & child=$!
+    while kill -0 $child 2> /dev/null; do wait $child; code=$?; done
+    test "$stop" || sleep 1
+done
+exit $code
+"""
+
 #: A drop for which `count` is no limit.
 ENDLESS = 1 << 30
 
@@ -106,7 +119,7 @@ class Site:
         self._guests: dict[int, Guest] = {}
         self._workers: dict[str, Pending] = {}
         self._lock = threading.RLock()
-        for name, text in {"quick": BEGIN, "long": BEGIN + LAST, "drop": DROPS}.items():
+        for name, text in {"quick": BEGIN, "long": BEGIN + LAST, "drop": DROPS, "unit": UNIT}.items():
             (self.lab.directory / name).write_text(text)
         for name in "bc":
             self._prepare(name)
@@ -142,23 +155,23 @@ class Site:
     # -- workers
 
     def start(self, host: str, count: int = 2, **settings: str) -> None:
-        """Start a supervisor on a host, and wait until its workers are up."""
+        """Start a supervisor on a host, as its init system would: again whenever it ends."""
         self._prepare(host)
         guest = self.lab.guests[host]
-        command = f"echo $$ > /tmp/supervisor; exec {self.words(host, **settings)} worker start --count {count} --log-format json"
-        before = self._starts(host)
+        command = f"exec sh /mnt/lab/unit {self.words(host, **settings)} worker start --count {count} --log-format json"
+        before = self.starts(host)
         self._workers[host] = guest.start(f"{command} 2>> {guest.line(LOG)}", timeout=86400)
-        self.until(lambda: self._starts(host) > before or self._workers[host].is_settled())
+        self.until(lambda: self.starts(host) > before or self._workers[host].is_settled())
 
-    def _starts(self, host: str) -> int:
+    def starts(self, host: str) -> int:
+        """How many supervisors began on a host."""
         self.hear()
         return sum(event["event"] == "supervising" and event["on"] == host for event in self.events)
 
     def stop(self, *hosts: str) -> None:
-        """Stop the supervisors of these hosts, unless they have stopped themselves, and wait until all is told."""
+        """Stop the supervisors of these hosts, and wait until all is told."""
         for host in hosts:
-            if not self._workers[host].is_settled():
-                self.lab.guests[host].start("kill -TERM $(cat /tmp/supervisor)").join()
+            self.lab.guests[host].run("kill -TERM $(cat /tmp/unit)")
         for host in hosts:
             answer = self._workers.pop(host).join()
             assert answer.code == 0, f"the supervisor of {host} ended: {answer}"
