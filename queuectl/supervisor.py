@@ -17,30 +17,25 @@ Raises
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import math
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from queuectl import cancellation, executor, host, liveness, recovery, wire, worker
+from queuectl import executor, host, wire, worker
+from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
-from queuectl.errors import QueuectlError, SpoolUnusable
+from queuectl.errors import SpoolUnusable
 from queuectl.flusher import Flusher
 from queuectl.log import Log
-from queuectl.pulse import Pulse
 from queuectl.spool import Spool
 from queuectl.watcher import Lookout
 
 #: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
 RESPAWN, MOST_YOUNG = 1.0, 6
-
-#: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
-SWEEP_INTERVAL = 300.0
 
 #: Seconds between two looks when only other supervisors still have work and this one waits for them.
 DRAIN_PAUSE = 0.25
@@ -53,28 +48,23 @@ class Supervisor:
         self.spool, self.count, self.log, self.drain = spool, count, log, drain
         self.ends = None if duration is None else time.monotonic() + duration
         self.name = f"{host.place().host}-{os.getpid()}-{host.nonce()}"
-        self.observer = liveness.Observer(spool)
         self.crew = Crew()
-        self.dealer = Dealer(spool, trusts_times=not self.observer.is_shared)
-        self.lookout = Lookout([spool.at("pending"), spool.at("inbox")], self._warn)
+        self.chores = Chores(spool, self.name, self.crew, log, self._moved)
+        self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared)
+        self.lookout = Lookout([spool.at("pending"), spool.at("inbox")], self.chores.warn)
         self.flusher = Flusher(spool.path)
-        self.pulse = Pulse(spool, self._warn)
         self.stopping = self.young = 0
-        self.beaten = self.swept = -math.inf
         self.respawn = 0.0
-        self.quiet = self.is_heartless = False
+        self.quiet = False
 
     # -- life
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Supervise until the end; `ready` is called once all workers are up."""
-        self.settings = self.spool.settings()
-        self.spool.complain = self._warn
+        self.spool.complain = self.chores.warn
         self._open_signals()
         self.spool.restore()
-        if self.observer.is_shared:
-            self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
-        self.lock = liveness.enroll_supervisor(self.spool, self.name)
+        self.chores.begin()
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
@@ -89,7 +79,7 @@ class Supervisor:
         finally:
             self._close()
         self.log.event("stopped", pid=os.getpid())
-        if self.is_heartless:
+        if self.chores.is_heartless:
             raise SpoolUnusable(
                 f"stopped because no heartbeat could be written to {self.spool.path}; see the file system, then start again"
             )
@@ -111,8 +101,7 @@ class Supervisor:
     def _close(self) -> None:
         self.lookout.finish()
         self.flusher.finish()
-        self.pulse.finish()
-        liveness.dismiss_supervisor(self.spool, self.name)
+        self.chores.end()
 
     # -- workers
 
@@ -124,14 +113,14 @@ class Supervisor:
             self.log.event("stopping", now=self.stopping > 1, workers=len(self.crew.hands))
             self.crew.tell(signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
         while not self.stopping and len(self.crew.hands) < self.count and time.monotonic() >= self.respawn:
-            with self._complaining():
+            with self.chores.complaining():
                 self.respawn = time.monotonic() + RESPAWN  # should it fail
                 self.crew.hire(self._work)
                 self.respawn = 0.0
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
-        return [self.wake, self.waker, self.lock, *self.pulse.descriptors(), *self.crew.descriptors()]
+        return [self.wake, self.waker, self.chores.lock, *self.chores.pulse.descriptors(), *self.crew.descriptors()]
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
@@ -156,9 +145,9 @@ class Supervisor:
             if pid == self.flusher.pid:
                 self.flusher.ended()
                 if status:
-                    self._warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
-            elif self.pulse.ended(pid):
-                self._warn("somebody has ended the guard: commands will run on, should the spool not answer")
+                    self.chores.warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
+            elif self.chores.pulse.ended(pid):
+                self.chores.warn("somebody has ended the guard: commands will run on, should the spool not answer")
             elif self.lookout.ended(pid):
                 self.dealer.unseen = True
             elif pid in self.crew.hands:
@@ -173,78 +162,26 @@ class Supervisor:
         self.young = min(self.young + 1, MOST_YOUNG) if young else 0
         if young:
             self.respawn = time.monotonic() + RESPAWN * 2 ** (self.young - 1)
-        if not hand.name:
-            self.beaten = -math.inf  # it died before it said who it was: the next look finds what it left
-            return
-        with self._complaining():
-            record = liveness.read(self.spool, hand.name)
-            self._report(recovery.rescue_worker(self.spool, hand.name, record))
+        if hand.name:
+            self.chores.bury(hand.name)
+        else:
+            self.chores.hurry()  # it died before it said who it was: the next look finds what it left
 
-    # -- what must be done from time to time
+    def _moved(self) -> None:
+        """A job has come back into the spool."""
+        self.dealer.unseen = True
+        self.flusher.note()
 
     def _tend(self) -> None:
-        now = time.monotonic()
-        if self.ends is not None and now >= self.ends and not self.stopping:
+        """Do what must be done from time to time."""
+        if self.ends is not None and time.monotonic() >= self.ends and not self.stopping:
             self.stopping = 1
             self._staff()
-        if now - self.beaten >= self.settings.heartbeat_interval:
-            self.beaten = now
-            for chore in (self._beat, self._rescue, self._relay_requests):
-                with self._complaining():
-                    chore()
-        if now - self.swept >= SWEEP_INTERVAL:
-            with self._complaining():
-                self._sweep()
-        with self._complaining():
+        self.chores.tend()
+        if self.chores.wanted > self.stopping:
+            self.stopping, self.quiet = self.chores.wanted, False
+        with self.chores.complaining():
             self.flusher.flush()
-
-    def _beat(self) -> None:
-        self.settings = self.spool.settings()
-        if not self.pulse.beat(self.crew.known()) and self.stopping < 2:
-            self._warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
-            self.stopping, self.quiet, self.is_heartless = 2, False, True
-        if not liveness.beat_supervisor(self.spool, self.name):
-            # Somebody has removed our file: without it nobody finds us to stop us.
-            old, self.lock = self.lock, liveness.enroll_supervisor(self.spool, self.name)
-            os.close(old)
-
-    def _rescue(self) -> None:
-        with self._complaining():
-            ours = frozenset(hand.name for hand in self.crew.hands.values())
-            self._report(recovery.rescue(self.spool, self.observer, spare=ours, complain=self._warn))
-
-    def _sweep(self) -> None:
-        """Clear away what the dead left in tmp/ and in workers/."""
-        self.swept = time.monotonic()
-        self.spool.sweep()
-        liveness.sweep(self.spool)
-
-    def _report(self, rescued: list[recovery.Rescued]) -> None:
-        for job in rescued:
-            self.dealer.unseen = True
-            self.flusher.note()
-            state = job.target.partition("/")[0]
-            self.log.event("rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state)
-
-    def _relay_requests(self) -> None:
-        """Do what others asked for by files: stop, and wake those workers whose running job is to be cancelled."""
-        now = liveness.is_asked_to_stop(self.spool, self.name)
-        if now is not None and self.stopping <= now:
-            self.stopping, self.quiet = 1 + now, False
-        for hand in self.crew.known():
-            if cancellation.is_pending(self.spool, hand.name):
-                os.kill(hand.pid, signal.SIGUSR1)
-
-    @contextlib.contextmanager
-    def _complaining(self) -> Iterator[None]:
-        """Say what went wrong and go on: the next look may work."""
-        try:
-            yield
-        except (QueuectlError, OSError) as error:
-            self._warn(str(error))
-
-    def _warn(self, reason: str) -> None:
-        self.log.event("warning", reason=reason)
 
     # -- names for workers
 
@@ -253,7 +190,7 @@ class Supervisor:
         if self.stopping:
             return
         hands = self.crew.known()
-        with self._complaining():
+        with self.chores.complaining():
             self.dealer.deal(hands, self._poll_interval())
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
@@ -261,7 +198,7 @@ class Supervisor:
                 self.lookout.arm(self._private)
 
     def _poll_interval(self) -> float:
-        interval = self.settings.poll_interval
+        interval = self.chores.settings.poll_interval
         return min(interval, DRAIN_PAUSE) if self.drain else interval
 
     # -- waiting
@@ -287,7 +224,7 @@ class Supervisor:
 
     def _pause(self) -> float:
         """Seconds until the next thing that must happen without anybody saying so."""
-        times = [self.beaten + self.settings.heartbeat_interval]
+        times = [self.chores.wakes_at()]
         if (flush := self.flusher.wakes_at()) is not None:
             times.append(flush)
         if not self.stopping:

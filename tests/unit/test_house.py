@@ -29,6 +29,7 @@ FLOORS = [
     ["recovery"],
     ["worker", "actions", "doctor"],
     ["dealer", "pulse"],
+    ["chores"],
     ["supervisor"],
     ["cli"],
 ]

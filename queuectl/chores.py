@@ -1,0 +1,131 @@
+"""The chores: what a supervisor does from time to time, beside dealing names.
+
+At every heartbeat it beats for its workers and for itself, rescues what the dead held and
+does what others asked for by files; every few minutes it clears away what nobody needs.
+
+Promises
+    One chore that fails does not keep the others from being done; it is told to `warn`.
+    `wanted` says how it should stop, once a chore has found that it must: 1 after the running jobs, 2 at once.
+Leaves to others
+    who is dead (liveness, recovery), stopping (supervisor).
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from queuectl import cancellation, liveness, recovery
+from queuectl.crew import Crew
+from queuectl.errors import QueuectlError
+from queuectl.log import Log
+from queuectl.pulse import Pulse
+from queuectl.spool import Spool
+
+#: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
+SWEEP_INTERVAL = 300.0
+
+
+class Chores:
+    """The chores of the supervisor `name`. `moved` hears that a job has come back into the spool."""
+
+    def __init__(self, spool: Spool, name: str, crew: Crew, log: Log, moved: Callable[[], None]) -> None:
+        self.spool, self.name, self.crew, self.log, self._moved = spool, name, crew, log, moved
+        self.observer = liveness.Observer(spool)
+        self.pulse = Pulse(spool, self.warn)
+        self.settings = spool.settings()
+        self.wanted, self.is_heartless = 0, False
+        self._beaten = self._swept = -math.inf
+
+    def begin(self) -> None:
+        """Become a supervisor that others see."""
+        if self.observer.is_shared:
+            self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
+        self.lock = liveness.enroll_supervisor(self.spool, self.name)
+
+    def end(self) -> None:
+        """Be a supervisor no more."""
+        self.pulse.finish()
+        liveness.dismiss_supervisor(self.spool, self.name)
+
+    def warn(self, reason: str) -> None:
+        """Say what went wrong; the work goes on."""
+        self.log.event("warning", reason=reason)
+
+    @contextlib.contextmanager
+    def complaining(self) -> Iterator[None]:
+        """Say what went wrong and go on: the next look may work."""
+        try:
+            yield
+        except (QueuectlError, OSError) as error:
+            self.warn(str(error))
+
+    # -- when
+
+    def tend(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now - self._beaten >= self.settings.heartbeat_interval:
+            self._beaten = now
+            for chore in (self._beat, self._rescue, self._relay_requests):
+                with self.complaining():
+                    chore()
+        if now - self._swept >= SWEEP_INTERVAL:
+            self._swept = now
+            with self.complaining():
+                self._sweep()
+
+    def hurry(self) -> None:
+        """Somebody has died without a name: look now for what it left."""
+        self._beaten = -math.inf
+
+    def wakes_at(self) -> float:
+        """When `tend` has something to do, by the monotonic clock."""
+        return self._beaten + self.settings.heartbeat_interval
+
+    # -- what
+
+    def _beat(self) -> None:
+        self.settings = self.spool.settings()
+        if not self.pulse.beat(self.crew.known()) and not self.is_heartless:
+            self.warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
+            self.wanted, self.is_heartless = 2, True
+        if not liveness.beat_supervisor(self.spool, self.name):
+            # Somebody has removed our file: without it nobody finds us to stop us.
+            old, self.lock = self.lock, liveness.enroll_supervisor(self.spool, self.name)
+            os.close(old)
+
+    def _rescue(self) -> None:
+        ours = frozenset(hand.name for hand in self.crew.hands.values())
+        self._report(recovery.rescue(self.spool, self.observer, spare=ours, complain=self.warn))
+
+    def bury(self, worker: str) -> None:
+        """Move on what a worker of ours left that has died."""
+        with self.complaining():
+            self._report(recovery.rescue_worker(self.spool, worker, liveness.read(self.spool, worker)))
+
+    def _report(self, rescued: list[recovery.Rescued]) -> None:
+        for job in rescued:
+            self._moved()
+            state = job.target.partition("/")[0]
+            self.log.event("rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state)
+
+    def _relay_requests(self) -> None:
+        """Do what others asked for by files: stop, and wake those workers whose running job is to be cancelled."""
+        now = liveness.is_asked_to_stop(self.spool, self.name)
+        if now is not None:
+            self.wanted = max(self.wanted, 1 + now)
+        for hand in self.crew.known():
+            if cancellation.is_pending(self.spool, hand.name):
+                os.kill(hand.pid, signal.SIGUSR1)
+
+    def _sweep(self) -> None:
+        """Clear away what the dead left in tmp/ and in workers/."""
+        self.spool.sweep()
+        liveness.sweep(self.spool)
