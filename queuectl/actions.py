@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import cancellation, disk, host, liveness, lookup, recovery, results, units
+from queuectl import blocked, cancellation, disk, host, liveness, lookup, recovery, results, unique, units
 from queuectl.config import Settings
 from queuectl.errors import NoSuchWorker, WrongState
 from queuectl.filename import decode
+from queuectl.job import Job
 from queuectl.layout import PAUSED, Entry
 from queuectl.spool import Claim, Spool
 
@@ -39,7 +40,54 @@ def revive(spool: Spool, entry: Entry) -> Entry | None:
     """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
     if entry.state != "dead":
         raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
+    job = lookup.read(spool, entry.file)
+    if job and job.unique:
+        unique.hold(spool, job.unique, entry.name.id)
     return spool.move(entry, "pending", entry.name._replace(time=spool.now(), attempts=0))
+
+
+#: The states in which a job waits: it can be changed, held, or cancelled by a move.
+WAITING = ("held", "pending", "blocked", "failed")
+
+
+def hold(spool: Spool, entry: Entry) -> bool:
+    """Let a waiting job wait until it is released. False: it is not where it was any more."""
+    _must_wait(spool, entry, "be held")
+    return entry.state == "held" or spool.move(entry, "held", entry.name) is not None
+
+
+def release(spool: Spool, entry: Entry) -> bool:
+    """Let a held job run when it is due. False: it is not held any more."""
+    if entry.state != "held":
+        raise WrongState(f"job {entry.name.id} is {entry.state}, not held")
+    return spool.move(entry, "pending", entry.name) is not None
+
+
+def change(spool: Spool, entry: Entry, *, priority: int | None = None, due: float | None = None) -> bool:
+    """Give a waiting job another priority, or another time from which on it may run. False: it is not where it was any more."""
+    _must_wait(spool, entry, "be changed")
+    name = entry.name._replace(priority=entry.name.priority if priority is None else priority, time=entry.name.time if due is None else due)
+    # Into pending/ if it fell due earlier: there a bell rings. A blocked job stays where it waits.
+    state = "pending" if entry.state == "failed" and due is not None else entry.state
+    return spool.move(entry, state, name) is not None
+
+
+def _must_wait(spool: Spool, entry: Entry, what: str) -> None:
+    if entry.state not in WAITING:
+        raise WrongState(
+            f"job {entry.name.id} is {'running' if entry.state == 'processing' else entry.state}; only one that waits can {what}"
+        )
+    if decode(os.path.basename(entry.file)) is None:
+        raise WrongState(f"{entry.file} has not been admitted by a worker yet; change or remove the file {spool.at(entry.file)}")
+
+
+def retry(spool: Spool, entry: Entry) -> bool:
+    """Let a failed job run now instead of at its time; bring a dead one back. False: it is not where it was any more."""
+    if entry.state == "dead":
+        return revive(spool, entry) is not None
+    if entry.state != "failed":
+        raise WrongState(f"job {entry.name.id} is {entry.state}; only a failed or a dead one is retried")
+    return spool.move(entry, "pending", entry.name._replace(time=spool.now())) is not None
 
 
 def remove(spool: Spool, entry: Entry) -> bool:
@@ -48,7 +96,18 @@ def remove(spool: Spool, entry: Entry) -> bool:
         raise WrongState(f"job {entry.name.id} is running; 'queuectl cancel {entry.name.id}' first")
     if decode(os.path.basename(entry.file)) is None:
         return disk.unlink(spool.at(entry.file))
-    return spool.remove(entry)
+    job = lookup.read(spool, entry.file)
+    removed = spool.remove(entry)
+    if removed:
+        _let_others_go_on(spool, entry, job)
+    return removed
+
+
+def _let_others_go_on(spool: Spool, entry: Entry, job: Job | None) -> None:
+    """A job has ended without a worker: who waited for that, or for its key, need not any more."""
+    if job and job.unique:
+        unique.let_go(spool, job.unique, entry.name.id)
+    blocked.ended(spool, entry.name.id)
 
 
 def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
@@ -76,6 +135,7 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
     run = recovery.blank(Claim(entry.file, entry.name, ""), moved.file)
     ended = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": "cancelled before it ran"}
     results.append(spool.at("results"), entry.name.id, run | ended | {"host": host.place().host})
+    _let_others_go_on(spool, entry, lookup.read(spool, moved.file))
     return True
 
 

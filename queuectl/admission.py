@@ -21,9 +21,9 @@ import os
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from queuectl import disk, host, ids
+from queuectl import disk, host, ids, unique
 from queuectl.config import Settings
-from queuectl.errors import InvalidJob, Locked
+from queuectl.errors import InvalidJob, KeyTaken, Locked
 from queuectl.filename import Name, decode, encode, renamed, resembles
 from queuectl.job import Job, parse
 from queuectl.spool import Claim, Spool
@@ -83,12 +83,31 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
         return found
     if not isinstance(found, Job):
         return _set_aside(spool, taken, found.why if isinstance(found, Broken | Rejected) else "it vanished")
-    id = found.id or ids.fresh()
+    # CRASH: who dies while the job has its key must give the job the same id the next time.
+    id = found.id or (id_of(spool, taken) if found.unique else ids.fresh())
     if found.id and not spool.hold_id(id, spool.at(taken)):
         return _set_aside(spool, taken, f"id {id!r} is taken: a job with this id is {spool.state_of(id)}")
+    if why := _refusal(spool, found, id):
+        return _set_aside(spool, taken, why)
     name = Name(found.due(spool.now()), found.priority, 0, id)
     target = f"pending/{encode(name)}"
     return Admitted(target, name) if disk.rename(spool.at(taken), spool.at(target)) else "gone"
+
+
+def id_of(spool: Spool, file: str) -> str:
+    """An id of our own shape for what is in a file: the same for the same, whatever the file is called."""
+    inode, changed, _ = disk.version(spool.at(file)) or (0, 0, 0)
+    return ids.derived(changed // 1000, inode)
+
+
+def _refusal(spool: Spool, job: Job, id: str) -> str | None:
+    """Why a job may not be in the queue beside others; None: it holds its key, if it has one."""
+    try:
+        if job.unique:
+            unique.hold(spool, job.unique, id)
+    except KeyTaken as error:
+        return str(error)
+    return None
 
 
 def give_back(spool: Spool, taken: str) -> None:
@@ -123,6 +142,9 @@ def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job |
         return Broken(str(error), content.mark)
     except InvalidJob as error:
         return Rejected(str(error))
+    unknown = next((id for id in job.predecessors if not spool.is_taken(id)), None)
+    if unknown is not None:
+        return Broken(f"waits for job {unknown!r}, which is not in the spool", content.mark)  # it may still be dropped
     # CRASH: a worker that died between holding the id and moving the file left it with two names.
     ours = 1 + (job.id is not None and disk.is_same(spool.at("ids", job.id), spool.at(file)))
     # link + unlink producers have one name more for a moment.
@@ -149,4 +171,6 @@ def examine(spool: Spool, claim: Claim, settings: Settings) -> Job | Rejected:
         return Rejected(f"the id inside is {job.id!r} and the name says {id!r}")
     if not ids.is_ours(id) and not spool.hold_id(id, path):
         return Rejected(f"id {id!r} is taken: another job has it")
+    if why := _refusal(spool, job, id):
+        return Rejected(why)
     return job

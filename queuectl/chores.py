@@ -21,7 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from queuectl import cancellation, liveness, recovery
+from queuectl import blocked, cancellation, liveness, recovery
 from queuectl.crew import Crew
 from queuectl.errors import QueuectlError
 from queuectl.log import Log
@@ -126,6 +126,8 @@ class Chores:
                 os.kill(hand.pid, signal.SIGUSR1)
 
     def _sweep(self) -> None:
-        """Clear away what the dead left in tmp/ and in workers/."""
+        """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""
         self.spool.sweep()
         liveness.sweep(self.spool)
+        if blocked.sweep(self.spool):
+            self._moved()

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from queuectl import disk, host, units
+from queuectl import codes, disk, host, units
 from queuectl.errors import ConfigDamaged, InvalidJob, InvalidSetting, Locked
-from queuectl.job import MOST_RETRIES
+from queuectl.job import MOST_RETRIES, limit_name
 from queuectl.strict import load
 
 #: Bytes of the largest config.json that is read.
@@ -59,6 +59,20 @@ class Settings(NamedTuple):
     keep_dead: float = 180 * 86400.0
     max_job_size: int = 1024 * 1024
     durability: str = "safe"
+    success_codes: tuple[int, ...] = (0,)
+    no_retry_codes: tuple[int, ...] = ()
+    retry_after_codes: Mapping[int, float] = {}
+    limits: Mapping[str, int] = {}
+
+    @property
+    def rules(self) -> codes.Rules:
+        """What exit codes mean."""
+        return codes.Rules(self.success_codes, self.no_retry_codes, self.retry_after_codes)
+
+    def limit(self, name: str) -> int:
+        """How many jobs with this limit may run at once: as it says, or the longest beginning of it that ends in ":"; else 1."""
+        heads = [head for head in self.limits if head.endswith(":") and name.startswith(head)]
+        return self.limits.get(name, self.limits[max(heads, key=len)] if heads else 1)
 
 
 class Kind(NamedTuple):
@@ -125,11 +139,32 @@ SETTINGS: dict[str, Kind] = {
     "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),
     "max_job_size": Kind(_number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"),
     "durability": Kind(_choice("safe", "strict"), _plain, "when an outcome is on disk: within a second, or before the next claim"),
+    "success_codes": Kind(codes.read, codes.show, "exit codes that mean success, such as 0,99"),
+    "no_retry_codes": Kind(codes.read, codes.show, "exit codes after which a job is dead at once"),
+    "retry_after_codes": Kind(
+        codes.read_delays, codes.show_delays, "times to wait after exit codes instead of the backoff, such as 75=10m"
+    ),
 }
+
+
+#: What the name of a setting begins with that says how many jobs with a limit may run at once.
+LIMIT = "limit."
+
+_LIMIT_KIND = Kind(_number(0, 1e6, whole=True), _plain, "jobs with this limit that may run at once; 0: none")
+
+
+def kind(name: str) -> Kind:
+    """How the setting of this name is read, and shown."""
+    return _LIMIT_KIND if name.startswith(LIMIT) else SETTINGS[name]
 
 
 def key(text: str) -> str:
     """The setting that `text` means."""
+    if text.startswith(LIMIT):
+        try:
+            return LIMIT + limit_name(text.removeprefix(LIMIT), "limit")
+        except InvalidJob as error:
+            raise InvalidSetting(str(error)) from None
     name = text.strip().lower().replace("-", "_")
     if name == "poll_interval_ms" or name in SETTINGS:
         return name
@@ -146,14 +181,15 @@ def read(name: str, value: Any, source: str = "") -> tuple[str, Any]:
     try:
         if name == "poll_interval_ms":
             name, value = "poll_interval", _number(0, 1e9, whole=False)(value) / 1000
-        return name, SETTINGS[name].read(value)
+        return name, kind(name).read(value)
     except ValueError as error:
         raise InvalidSetting(f"{source}{name} {error}, not {value!r}") from None
 
 
 def shown(settings: Settings) -> dict[str, Any]:
     """The settings as people write them."""
-    return {name: kind.show(getattr(settings, name)) for name, kind in SETTINGS.items()}
+    plain = {name: kind.show(getattr(settings, name)) for name, kind in SETTINGS.items()}
+    return plain | {LIMIT + name: most for name, most in sorted(settings.limits.items())}
 
 
 def load_file(path: str) -> dict[str, Any]:
@@ -192,7 +228,8 @@ def settle(path: str, environ: Mapping[str, str], flags: Mapping[str, Any] | Non
     values = {**load_file(path), **from_environment(environ), **(flags or {})}
     if "worker_lost_after" not in values and host.is_shared(os.path.dirname(path)):
         values["worker_lost_after"] = LOST_AFTER_SHARED
-    return Settings(**values)
+    limits = {name.removeprefix(LIMIT): values.pop(name) for name in list(values) if name.startswith(LIMIT)}
+    return Settings(**values, limits=limits)
 
 
 class Live:
@@ -226,7 +263,7 @@ def change(path: str, temporary: str, values: Mapping[str, Any], remove: tuple[s
         record = {**load_file(path), **values}
         for name in remove:
             record.pop(name, None)
-        text = {name: SETTINGS[name].show(value) for name, value in sorted(record.items())}
+        text = {name: kind(name).show(value) for name, value in sorted(record.items())}
         disk.write(temporary, json.dumps(text, indent=2).encode() + b"\n")
         # CRASH: dying before this rename leaves the old settings and a file in tmp/.
         disk.replace(temporary, path)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 import time
 
-from queuectl import disk
+from queuectl import blocked, disk
 from queuectl.crew import HELD, Hand
 from queuectl.filename import unstamp
 from queuectl.queue import Drops, Queue
@@ -194,8 +194,13 @@ class Dealer:
             return False
         if len(self._queue) or len(self._drops) or self._queue.next_due:
             return False
-        # A name in failed/ that only resembles ours is nobody's job.
-        return not (self._spool.count("processing") or self._spool.count("pending") or any(True for _ in self._spool.entries("failed")))
+        # A name in failed/ that only resembles ours is nobody's job. What is blocked by nothing that will ever end stays.
+        return not (
+            self._spool.count("processing")
+            or self._spool.count("pending")
+            or any(True for _ in self._spool.entries("failed"))
+            or blocked.sweep(self._spool)
+        )
 
     def wakes_at(self, hands: list[Hand], poll_interval: float) -> float | None:
         """When to deal again if nothing happens, by the monotonic clock; None: nobody waits."""

@@ -242,6 +242,27 @@ def link(source: str, target: str) -> bool:
     return True
 
 
+def point(path: str, text: str) -> bool:
+    """A symbolic link at `path` that says `text`, at once and whole. False: the name is taken."""
+    try:
+        os.symlink(text, path)
+    except FileExistsError:
+        return pointed(path) == text  # ours already: an answer was lost
+    return True
+
+
+def pointed(path: str) -> str | None:
+    """What the symbolic link at `path` says; None if there is none."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return ""  # somebody put something else there
+
+
 def is_same(one: str, other: str) -> bool:
     """Whether two names mean one file."""
     try:

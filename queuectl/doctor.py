@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from queuectl import config, disk, host, ids, liveness, probe, recovery, renewal, results
 from queuectl.errors import InvalidJob, Locked, QueuectlError
 from queuectl.job import parse
-from queuectl.layout import BESIDE, STATES, Entry
+from queuectl.layout import LATER, MADE, STATES, Entry
 from queuectl.spool import Spool
 
 #: Seconds for which a file without a job is left alone: the job may be just moving.
@@ -83,14 +83,14 @@ def _treat(finding: Finding, *, fix: bool) -> Report:
 
 def directories(spool: Spool) -> Iterator[Finding]:
     """Directories that are not there."""
-    for name in (*STATES, *BESIDE):
+    for name in MADE:
         if not disk.is_there(spool.at(name)):
             yield Finding("directories", f"{spool.at(name)} is missing", "--fix makes it", spool.restore)
 
 
 def modes(spool: Spool) -> Iterator[Finding]:
     """Directories that others may look into, or worse, write to."""
-    for path in [spool.path, *(spool.at(name) for name in (*STATES, *BESIDE))]:
+    for path in [spool.path, *(spool.at(name) for name in (*MADE, *LATER))]:
         mode = disk.mode(path)
         allowed = 0o010 if path == spool.path and disk.is_there(spool.at("inbox")) else 0
         if mode is not None and mode & 0o077 & ~allowed:

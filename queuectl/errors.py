@@ -7,6 +7,7 @@
     |-- NoSuchJob                 exit 3   no job has this id
     |-- NoSuchWorker              exit 3   no worker has this name, or several begin like it
     |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
+    |-- KeyTaken                  exit 4   another job with this unique key waits or runs; carries `key` and `holder`
     |-- AmbiguousId               exit 1   several ids begin like this
     |-- WrongState                exit 1   the job is not where this verb needs it
     |-- ConfigDamaged             exit 1   config.json cannot be read; it is never overwritten
@@ -83,6 +84,18 @@ class IdTaken(QueuectlError):
         super().__init__(f"id {id!r} is taken: {where}; choose another id, or 'queuectl remove {id}' first")
         self.id = id
         self.state = state
+
+
+class KeyTaken(QueuectlError):
+    """Another job with this unique key waits or runs."""
+
+    exit_code = 4
+
+    def __init__(self, key: str, holder: str, state: str | None) -> None:
+        where = f"which is {state}" if state else "which was just enqueued"
+        super().__init__(f"unique {key!r} is held by job {holder}, {where}; wait until it has ended, or 'queuectl cancel {holder}' first")
+        self.key = key
+        self.holder = holder
 
 
 class WrongState(QueuectlError):

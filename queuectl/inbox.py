@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import os
 
-from queuectl import admission, disk, host, ids
+from queuectl import admission, disk, host
 from queuectl.admission import Admitted, Answer, Broken, Rejected
-from queuectl.errors import IdTaken
+from queuectl.errors import IdTaken, KeyTaken
 from queuectl.filename import fitted, renamed
 from queuectl.job import Job
 from queuectl.spool import Spool
@@ -54,8 +54,8 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
         return Rejected(why) if spool.reject(taken, why, name) else "gone"
     job = found._replace(submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(spool.now(), 6))
     try:
-        entry = spool.enqueue_as(job, job.id or _id_of(spool, taken))
-    except IdTaken as error:
+        entry = spool.enqueue_as(job, job.id or admission.id_of(spool, taken))
+    except (IdTaken, KeyTaken) as error:
         return Rejected(str(error)) if spool.reject(taken, str(error), name) else "gone"
     # CRASH: dying here leaves the job and its original; the rescue knows the one by the other.
     disk.unlink(spool.at(taken))
@@ -65,16 +65,11 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
 def give_back(spool: Spool, taken: str) -> None:
     """What a dead worker had taken out of the inbox goes back, unless its job is there already."""
     found = admission.judge(spool, taken, lambda _: None)
-    id = found.id if isinstance(found, Job) and found.id else _id_of(spool, taken)
+    id = found.id if isinstance(found, Job) and found.id else admission.id_of(spool, taken)
     if spool.state_of(id) is not None and isinstance(found, Job):
         disk.unlink(spool.at(taken))
     else:
         disk.rename(spool.at(taken), spool.at("inbox", renamed(os.path.basename(taken), host.nonce())))
-
-
-def _id_of(spool: Spool, file: str) -> str:
-    inode, changed, _ = disk.version(spool.at(file)) or (0, 0, 0)
-    return ids.derived(changed // 1000, inode)
 
 
 def _stranger(spool: Spool, owner: int) -> str | None:

@@ -20,7 +20,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from queuectl import units
+from queuectl import codes, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import is_id
 from queuectl.strict import kind, load
@@ -59,6 +59,28 @@ class Job(NamedTuple):
     meta: Any = None
     created_at: float | None = None
     submitted_by: str | None = None
+    batch: str | None = None
+    limit: str | None = None
+    unique: str | None = None
+    after: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
+    after_failed: tuple[str, ...] = ()
+    success_codes: tuple[int, ...] | None = None
+    no_retry_codes: tuple[int, ...] | None = None
+    retry_after_codes: Mapping[int, float] | None = None
+
+    @property
+    def predecessors(self) -> tuple[str, ...]:
+        """The ids of all jobs that this one waits for."""
+        return self.after + self.after_any + self.after_failed
+
+    def rules(self, general: codes.Rules) -> codes.Rules:
+        """What its exit codes mean; where it says nothing the `general` rules hold."""
+        return codes.Rules(
+            general.success if self.success_codes is None else self.success_codes,
+            general.final if self.no_retry_codes is None else self.no_retry_codes,
+            general.delays if self.retry_after_codes is None else self.retry_after_codes,
+        )
 
     def due(self, created: float) -> float:
         """When the job may start, for a job that came in at `created`."""
@@ -91,6 +113,8 @@ _WRITERS: dict[str, Callable[[Any], Any]] = {
     "command": lambda value: value if isinstance(value, str) else list(value),
     "run_at": units.iso,
     "created_at": units.iso,
+    **dict.fromkeys(("after", "after_any", "after_failed", "success_codes", "no_retry_codes"), list),
+    "retry_after_codes": codes.show_delays,
 }
 
 
@@ -182,20 +206,6 @@ def _whole(low: int, high: int) -> Callable[[Any, str], int]:
     return read
 
 
-def _seconds(value: Any, key: str) -> float:
-    try:
-        return units.seconds(value)
-    except ValueError as error:
-        raise InvalidJob(str(error), key) from None
-
-
-def _instant(value: Any, key: str) -> float:
-    try:
-        return units.instant(value)
-    except ValueError as error:
-        raise InvalidJob(str(error), key) from None
-
-
 def _cwd(value: Any, key: str) -> str:
     text = _text(value, key)
     if not text.startswith("/"):
@@ -207,6 +217,43 @@ def _stdin(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise InvalidJob(f"must be a string, not {kind(value)}", key)
     return _encodable(value, key)
+
+
+def _key(most: int, more: str) -> Callable[[Any, str], str]:
+    """A name that people choose for what jobs share."""
+    allowed = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-" + more)
+
+    def read(value: Any, key: str) -> str:
+        text = _text(value, key)
+        if not (0 < len(text) <= most and allowed.issuperset(text) and text[0].isalnum()):
+            also = "".join(f" {sign}" for sign in more)
+            raise InvalidJob(f"{text[:80]!r} must be 1 to {most} of A-Z a-z 0-9 . _ -{also} and begin with a letter or digit", key)
+        return text
+
+    return read
+
+
+#: Reads the name of a limit.
+limit_name = _key(64, ":")
+
+
+def _ids(value: Any, key: str) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list | tuple):
+        raise InvalidJob(f"must be an id or a list of ids, not {kind(value)}", key)
+    return tuple(dict.fromkeys(_id(word, key) for word in words))
+
+
+def _read_as(reader: Callable[[object], Any]) -> Callable[[Any, str], Any]:
+    """A reader for what settings and jobs both say."""
+
+    def read(value: Any, key: str) -> Any:
+        try:
+            return reader(value)
+        except ValueError as error:
+            raise InvalidJob(str(error), key) from None
+
+    return read
 
 
 def _env(value: Any, key: str) -> dict[str, str]:
@@ -232,15 +279,24 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "command": _command,
     "id": _id,
     "priority": _whole(0, 9),
-    "run_at": _optional(_instant),
-    "delay": _optional(_seconds),
+    "run_at": _optional(_read_as(units.instant)),
+    "delay": _optional(_read_as(units.seconds)),
     "max_retries": _optional(_whole(1, MOST_RETRIES)),
-    "timeout": _optional(_seconds),
+    "timeout": _optional(_read_as(units.seconds)),
     "cwd": _optional(_cwd),
     "env": _env,
     "stdin": _optional(_stdin),
     "name": _optional(_text),
     "meta": _json,
-    "created_at": _optional(_instant),
+    "created_at": _optional(_read_as(units.instant)),
     "submitted_by": _optional(_text),
+    "batch": _optional(_key(100, "")),
+    "limit": _optional(limit_name),
+    "unique": _optional(_key(150, ":@+=,")),
+    "after": _ids,
+    "after_any": _ids,
+    "after_failed": _ids,
+    "success_codes": _optional(_read_as(codes.read)),
+    "no_retry_codes": _optional(_read_as(codes.read)),
+    "retry_after_codes": _optional(_read_as(codes.read_delays)),
 }

@@ -27,10 +27,22 @@ from queuectl.filename import Name, decode, has_shape, is_drop
 from queuectl.strict import load
 
 #: The states, in the order of a job's life; each is the name of its directory.
-STATES = ("pending", "processing", "failed", "completed", "dead")
+STATES = ("held", "pending", "processing", "blocked", "failed", "completed", "dead")
+
+#: The states that a job leaves only if somebody wants that.
+ENDED = ("completed", "dead")
+
+#: The states whose directory has a directory for each worker, or for each thing that jobs wait for.
+NESTED = ("processing", "blocked")
 
 #: The other directories of a spool.
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
+
+#: The directories that are made when they are first needed: states and others.
+LATER = ("held", "blocked", "unique", "limits", "batches")
+
+#: The directories that every spool has.
+MADE = (*(state for state in STATES if state not in LATER), *BESIDE)
 
 #: Seconds between the clocks of this host and of a file server from which on it matters, and for which a comparison holds.
 SKEW, CLOCK_AGE = 2.0, 60.0
@@ -45,7 +57,10 @@ _serial = itertools.count()
 
 
 class Entry(NamedTuple):
-    """A job file as a listing shows it. `file` is its path from the spool; `worker` whose it is in processing/."""
+    """A job file as a listing shows it. `file` is its path from the spool; `worker` whose it is in processing/.
+
+    In blocked/ the directory that holds it says what the job waits for.
+    """
 
     state: str
     name: Name
@@ -111,8 +126,7 @@ class Layout:
             pass
         try:
             disk.make_all(self.path)
-            for name in (*STATES, *BESIDE):
-                disk.make(self.at(name))
+            self.restore()
             temporary = self.temporary()
             disk.write(temporary, json.dumps({"version": VERSION}).encode() + b"\n")
             # CRASH: spool.json comes last, so a spool that has it is whole; another `make` finishes this one.
@@ -132,13 +146,13 @@ class Layout:
     def unmake(self) -> None:
         """Take back a spool that was just made and is empty; directories above it stay, and those that cannot go."""
         disk.unlink(self.at("spool.json"))
-        for path in (*(self.at(name) for name in (*STATES, *BESIDE)), self.path):
+        for path in (*(self.at(name) for name in MADE), self.path):
             with contextlib.suppress(OSError):
                 disk.remove(path)
 
     def _refuse_foreign(self) -> None:
         """A directory that holds other things is not ours to fill."""
-        known = {*STATES, *BESIDE, "inbox", PAUSED, "config.json", "config.json.lock", "spool.json"}
+        known = {*MADE, *LATER, "inbox", PAUSED, "config.json", "config.json.lock", "spool.json"}
         try:
             foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith("config.json.lock")]
         except NotADirectoryError:
@@ -154,7 +168,7 @@ class Layout:
 
     def guard(self, *, allow_root: bool) -> None:
         """Refuse to run commands from a spool that others can write to, or as root from somebody else's."""
-        for path in (self.path, *(self.at(name) for name in (*STATES, *BESIDE))):
+        for path in (self.path, *(self.at(name) for name in (*MADE, *LATER))):
             mode = disk.mode(path) or 0
             if mode & 0o022:
                 why = f"{path} can be written to by others (mode {mode & 0o777:o}), and who writes there runs commands as you"
@@ -176,8 +190,12 @@ class Layout:
 
     def restore(self) -> None:
         """Make those directories again that somebody has removed."""
-        for name in (*STATES, *BESIDE):
+        for name in MADE:
             disk.make(self.at(name))
+
+    def need(self, name: str) -> None:
+        """Make a directory that most spools never need, if there is none."""
+        disk.make(self.at(name))
 
     def settings(self) -> config.Settings:
         """The settings in force now; with `complain` set, a config.json that got damaged meanwhile does not stop us."""
@@ -220,7 +238,11 @@ class Layout:
 
     def workers(self) -> list[str]:
         """The names in processing/: everybody who has a directory there."""
-        return sorted(disk.scan(self.at("processing"), directories=True))
+        return self.directories("processing")
+
+    def directories(self, state: str) -> list[str]:
+        """The directories in that of a nested state."""
+        return sorted(disk.scan(self.at(state), directories=True))
 
     def held_by(self, worker: str) -> list[str]:
         """The names in the directory of one worker."""
@@ -228,11 +250,9 @@ class Layout:
 
     def entries(self, state: str, part: str = "") -> Iterator[Entry]:
         """The jobs in a state whose names contain `part`; drops that no worker has admitted are not among them."""
-        places: list[tuple[str, str | None]] = [(state, None)]
-        if state == "processing":
-            places = [(f"processing/{worker}", worker) for worker in self.workers()]
-        for directory, worker in places:
-            for text in self.held_by(worker) if worker else self.names(state):
+        for directory in [f"{state}/{inner}" for inner in self.directories(state)] if state in NESTED else [state]:
+            worker = directory.partition("/")[2] if state == "processing" else None
+            for text in sorted(self.names(directory)) if state in NESTED else self.names(state):
                 name = decode(text) if part in text else None  # of a million names this looks at few
                 if name is not None:
                     yield Entry(state, name, f"{directory}/{text}", worker)
@@ -243,8 +263,8 @@ class Layout:
 
     def count(self, state: str) -> int:
         """How many jobs are in a state; drops count as pending. Reads names only."""
-        if state == "processing":
-            return sum(is_drop(text) for worker in self.workers() for text in self.held_by(worker))
+        if state in NESTED:
+            return sum(is_drop(text) for inner in self.directories(state) for text in self.names(f"{state}/{inner}"))
         return sum(1 for text in self.names(state) if text[-5:] == ".json" and text[0] != ".")
 
     def entries_of(self, id: str) -> Iterator[Entry]:

@@ -29,20 +29,20 @@ from queuectl.spool import Spool
 Record = dict[str, Any]
 
 #: The order in which states are listed.
-SHOWN = ("processing", "pending", "failed", "dead", "completed")
+SHOWN = ("processing", "pending", "blocked", "held", "failed", "dead", "completed")
 
 
 def find(spool: Spool, id: str) -> Entry:
     """The job whose id is `id`, or the only one whose id begins with it."""
     found = None
     if id:  # an empty text begins every id
-        found = _at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
+        found = at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
     if found is None:
         raise NoSuchJob(id, spool.path)
     return found
 
 
-def _at_last_record(spool: Spool, id: str) -> Entry | None:
+def at_last_record(spool: Spool, id: str) -> Entry | None:
     """The quick way: where the last record said that the job was going."""
     if not is_id(id) or not (runs := results.read(spool.at("results"), id)):
         return None

@@ -19,8 +19,8 @@ from queuectl.retry import Outcome
 CANCELLED = "cancelled while it ran"
 
 
-def meaning(ended: Ended) -> tuple[Outcome, str | None]:
-    """The outcome of a run and its reason in words."""
+def meaning(ended: Ended, success: tuple[int, ...] = (0,)) -> tuple[Outcome, str | None]:
+    """The outcome of a run and its reason in words; `success` are the exit codes that mean it."""
     if ended.cause == "timeout":
         return "timeout", "took longer than its timeout"
     if ended.cause == "cancelled":
@@ -31,7 +31,7 @@ def meaning(ended: Ended) -> tuple[Outcome, str | None]:
         return "failed", ended.reason
     if ended.signal:
         return "failed", f"ended by signal {ended.signal} ({signal_name(ended.signal)})"
-    return ("failed", f"exit code {ended.exit_code}") if ended.exit_code else ("completed", None)
+    return ("completed", None) if ended.exit_code in success else ("failed", f"exit code {ended.exit_code}")
 
 
 def signal_name(number: int) -> str:

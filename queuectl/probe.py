@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl import disk, host
-from queuectl.layout import SKEW, STATES, Layout
+from queuectl.layout import MADE, SKEW, Layout
 
 #: Stores of objects that look like file systems: a rename is a copy there, and another host sees it when it likes.
 _OBJECT_STORES = ("s3fs", "goofys", "gcsfuse", "rclone", "blobfuse", "mountpoint-s3", "juicefs-s3", "geesefs")
@@ -97,7 +97,7 @@ def _locks(spool: Layout, here: str) -> Iterator[Fault]:
 
 
 def _moves(spool: Layout, here: str) -> Iterator[Fault]:
-    for state in STATES:
+    for state in MADE:
         try:
             # Of a file that is not there: between two mounts the system refuses before it looks, so no probe can be left behind.
             disk.rename(here, spool.at(state, os.path.basename(here)))

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl import admission, cancellation, disk, host, inbox, liveness, processes, results, units
+from queuectl import admission, blocked, cancellation, disk, host, inbox, limits, liveness, processes, results, units
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
@@ -133,9 +133,12 @@ def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None, gra
             admission.give_back(spool, file)
         elif text.endswith(inbox.TAKEN):
             inbox.give_back(spool, file)
+        elif text.endswith(limits.TOKEN):
+            limits.give_back(spool, worker, text)
         elif text.endswith(cancellation.END):
             disk.unlink(spool.at(file))
     liveness.dismiss(spool, worker)
+    blocked.sweep(spool)  # its last job may have ended without a word to those that wait for it
     return rescued
 
 
@@ -173,8 +176,8 @@ def record_lost(spool: Spool, claim: Claim) -> results.Run:
     return run
 
 
-def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None) -> Verdict:
-    """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one."""
+def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None, after: float | None = None) -> Verdict:
+    """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one, `after` as in retry.decide."""
     import random  # looking needs no dice
 
     return decide(
@@ -186,6 +189,7 @@ def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_re
         most=settings.backoff_max,
         jitter=settings.backoff_jitter,
         dice=random.random(),
+        after=after,
     )
 
 

@@ -23,13 +23,13 @@ import os
 from queuectl import disk, host
 from queuectl.errors import SpoolUnusable
 from queuectl.filename import decode, is_drop, renamed
-from queuectl.layout import STATES, Layout
+from queuectl.layout import NESTED, STATES, Layout
 
 #: What a file system says that has no exchange.
 _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 #: The states that have one directory.
-PLACES = tuple(state for state in STATES if state != "processing")
+PLACES = tuple(state for state in STATES if state not in NESTED)
 
 
 def renew(spool: Layout, state: str) -> None:

@@ -12,6 +12,7 @@ Leaves to others
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 Outcome = Literal["completed", "failed", "timeout", "lost", "cancelled"]
@@ -44,12 +45,18 @@ def decide(
     most: float,
     jitter: float,
     dice: float,
+    after: float | None = None,
 ) -> Verdict:
-    """What becomes of a job whose attempt number `attempts` ended with `outcome` at `now`."""
+    """What becomes of a job whose attempt number `attempts` ended with `outcome` at `now`.
+
+    `after`: seconds until another try that the failure itself asked for, infinite for none; None: the backoff.
+    """
     if outcome == "completed":
         return Verdict("completed", now)
-    if outcome == "cancelled" or attempts >= max_retries:
+    if outcome == "cancelled" or attempts >= max_retries or after == math.inf:
         return Verdict("dead", now)
+    if after is not None:
+        return Verdict("failed", now + after)
     if outcome == "lost":
         # Nothing says that the job is at fault, so it need not wait.
         return Verdict("failed", now)

@@ -25,11 +25,11 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import config, disk, host, ids, renewal, results
+from queuectl import config, disk, host, ids, precedence, renewal, results, unique
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
 from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, stamp
 from queuectl.job import Job, from_dict
-from queuectl.layout import Entry, Layout
+from queuectl.layout import LATER, Entry, Layout
 
 #: Seconds after which a file in tmp/ that another host left behind is swept.
 TMP_AGE = 3600
@@ -56,22 +56,35 @@ class Spool(Layout):
 
     # -- coming in
 
-    def enqueue(self, job: Job | dict[str, Any] | str | list[str]) -> str:
+    def enqueue(self, job: Job | dict[str, Any] | str | list[str], *, hold: bool = False) -> str:
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk."""
-        return self.enqueue_all([job])[0]
+        return self.enqueue_all([job], hold=hold)[0]
 
-    def enqueue_all(self, jobs: Iterable[Job | dict[str, Any] | str | list[str]]) -> list[str]:
-        """Put many jobs into the queue; their ids. Cheaper a job than one by one.
+    def enqueue_all(self, jobs: Iterable[Job | dict[str, Any] | str | list[str]], *, hold: bool = False) -> list[str]:
+        """Put many jobs into the queue, or with `hold` into held/; their ids. Cheaper a job than one by one.
 
         All are checked before the first is enqueued. If an id turns out to be taken on
         the way, IdTaken says so and the jobs before the block it was in are enqueued.
         """
         self.make()
         checked = [self._checked(job) for job in jobs]
-        done: list[str] = []
+        order = precedence.order([job for job, _ in checked])
+        self._refuse_unknown([job for job, _ in checked])
+        state, done = "held" if hold else "pending", [""] * len(checked)
+        if hold:
+            self.need(state)
         for start in range(0, len(checked), BULK):
-            done += self._enqueue_block(checked[start : start + BULK])
+            block = order[start : start + BULK]
+            for index, id in zip(block, self._enqueue_block([checked[index] for index in block], state), strict=True):
+                done[index] = id
         return done
+
+    def _refuse_unknown(self, jobs: list[Job]) -> None:
+        """Refuse jobs that wait for a job that is neither here nor among them."""
+        ours = {job.id for job in jobs}
+        for id in {id: None for job in jobs for id in job.predecessors if id not in ours}:
+            if not self.is_taken(id):
+                raise InvalidJob(f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after")
 
     def _checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
         if isinstance(job, str | list):
@@ -86,21 +99,23 @@ class Spool(Layout):
             raise InvalidJob(f"the job has {len(data)} bytes and the limit is {most}; put its data into a file, or set max_job_size")
         return job, data
 
-    def _enqueue_block(self, jobs: list[tuple[Job, bytes]]) -> list[str]:
+    def _enqueue_block(self, jobs: list[tuple[Job, bytes]], state: str) -> list[str]:
         moves: list[tuple[str, str, str]] = []
         try:
             for job, data in jobs:
-                moves.append(self._prepared(job, data, many=len(jobs) > 1))
+                moves.append(self._prepared(job, data, state=state, many=len(jobs) > 1))
             for temporary, _, _ in moves if len(jobs) > 1 else ():
                 disk.sync(temporary)
             for temporary, target, _ in moves:
                 self._publish(temporary, target)
         except BaseException:
-            for temporary, _, id in moves:
+            for (temporary, _, id), (job, _) in zip(moves, jobs, strict=False):
+                if job.unique and disk.is_there(temporary):
+                    unique.let_go(self, job.unique, id)
                 ids.free(self.at("ids"), id, temporary)
                 disk.unlink(temporary)
             raise
-        disk.sync(self.at("pending"))
+        disk.sync(self.at(state))
         if any(job.id for job, _ in jobs):
             disk.sync(self.at("ids"))
         return [id for _, _, id in moves]
@@ -114,7 +129,9 @@ class Spool(Layout):
         file = f"pending/{os.path.basename(target)}"
         return Entry("pending", Name(job.due(job.created_at or 0.0), job.priority, 0, id), file)
 
-    def _prepared(self, job: Job, data: bytes, id: str | None = None, *, many: bool = False) -> tuple[str, str, str]:
+    def _prepared(
+        self, job: Job, data: bytes, id: str | None = None, *, state: str = "pending", many: bool = False
+    ) -> tuple[str, str, str]:
         """Write a job's file in tmp/ and hold its id: (that file, where it goes, its id). One of `many` must still be synced."""
         temporary = self.temporary()
         self._restoring(lambda: disk.write(temporary, data, begin=many))
@@ -123,11 +140,14 @@ class Spool(Layout):
             # CRASH: dying from here on leaves a link whose only other name is in tmp/; the sweep voids it.
             if job.id is not None and not self.hold_id(id, temporary):
                 raise IdTaken(id, self.state_of(id))
+            if job.unique:
+                unique.hold(self, job.unique, id)
         except BaseException:
+            ids.free(self.at("ids"), id, temporary)
             disk.unlink(temporary)
             raise
         due = job.due(job.created_at or 0.0)
-        return temporary, self.at("pending", encode(Name(due, job.priority, 0, id))), id
+        return temporary, self.at(state, encode(Name(due, job.priority, 0, id))), id
 
     def _publish(self, temporary: str, target: str) -> None:
         if not self._restoring(lambda: disk.rename(temporary, target)):
@@ -250,8 +270,10 @@ class Spool(Layout):
         disk.sync(self.at(os.path.dirname(target)))
 
     def move(self, entry: Entry, state: str, name: Name) -> Entry | None:
-        """Move a job that no worker holds, durably. None: it was not there any more."""
-        target = f"{state}/{encode(name)}"
+        """Move a job that no worker holds, durably; with its own state only its name changes. None: it was not there any more."""
+        target = f"{os.path.dirname(entry.file) if state == entry.state else state}/{encode(name)}"
+        if state in LATER:
+            self.need(state)
         if not disk.rename(self.at(entry.file), self.at(target)):
             return None
         self._sync_move(entry.file, target)

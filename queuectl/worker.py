@@ -28,6 +28,7 @@ from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import Locked
 from queuectl.filename import decode, encode
+from queuectl.gate import Gate
 from queuectl.job import Job
 from queuectl.log import Log
 from queuectl.spool import Claim, Spool
@@ -58,6 +59,7 @@ class Worker:
         self.cancelling, self.stuck = False, ""
         self.attempts = attempt.Attempts(spool, wake, self._asked, lambda: self._announce(now=True))
         self.announced, self.filed = 0.0, False
+        self.gate = Gate(spool, self.name)
         self.claim: Claim | None = None
         self.pace = AHEAD
         self.lost = 0
@@ -114,6 +116,7 @@ class Worker:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
         if claim is not None:
             self.take(claim)
+            self.gate.leave()
         elif decode(os.path.basename(hint.text)) is None:
             self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
         else:
@@ -166,6 +169,9 @@ class Worker:
             if isinstance(job, admission.Rejected):
                 self._reject(claim, job.why)
                 return
+            if (passage := self.gate.enter(claim, job)) != "open":
+                self._turned_away(claim, passage)
+                return
             self.attempts.begin(claim)
         except (OSError, Locked) as error:
             self._give_up(claim, error)
@@ -197,6 +203,13 @@ class Worker:
         name = claim.name._replace(attempts=claim.name.attempts - 1)
         self._set_aside(claim.file, why, encode(name))
 
+    def _turned_away(self, claim: Claim, passage: str) -> None:
+        self.filed = True
+        if passage == "lost":
+            self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)
+        else:
+            self.log.event("blocked" if passage == "blocked" else "dead", job=claim.name.id, reason=self.gate.why)
+
     def _give_up(self, claim: Claim, error: OSError | Locked) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
         what, file = (error.strerror, str(error.filename)) if isinstance(error, OSError) else (str(error), claim.file)
@@ -206,6 +219,7 @@ class Worker:
             self.stuck = why
         self._restore()
         self._release(claim)
+        self.gate.leave()
         self._rest()
         while not self.stopping and not self.attempts.is_possible(self.name):
             self._restore()
@@ -236,10 +250,18 @@ class Worker:
         """Record how the run went, then move the job: the move commits the record."""
         id = claim.name.id
         tails = self._insist(lambda: self.attempts.end(settings.output_tail), id)
-        what, why = outcome.meaning(ended)
+        rules = job.rules(settings.rules)
+        what, why = outcome.meaning(ended, rules.success)
         if what != "completed" and cancellation.is_requested(self.spool, claim.file):
             what, why = "cancelled", outcome.CANCELLED
-        verdict = recovery.judge(claim, what, ended.finished_at + self.spool.skew(), settings, job.max_retries)
+        verdict = recovery.judge(
+            claim,
+            what,
+            ended.finished_at + self.spool.skew(),
+            settings,
+            job.max_retries,
+            None if ended.cause else rules.after(ended.exit_code),
+        )
         target = self.spool.target(claim, *verdict)
         run = recovery.blank(claim, target) | outcome.record(ended, what, why, tails) | {"host": self.record.host}
         self._insist(lambda: results.append(self.spool.at("results"), id, run), id)
@@ -248,6 +270,7 @@ class Worker:
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
         self.filed = True
+        self._insist(lambda: self.gate.ended(claim, job, verdict.state), id)
         if settings.durability == "strict":
             self.spool.sync_outcome(claim, target)
         self._report(id, run, verdict.state, verdict.due)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from queuectl import processes
+from queuectl.layout import NESTED
 
 T = TypeVar("T")
 
@@ -138,10 +139,10 @@ class Workers:
 
 
 def names(spool: Path, state: str) -> list[str]:
-    """The names in the directory of a state, sorted; for processing those of all workers."""
-    if state == "processing":
+    """The names in the directory of a state, sorted; for processing those of all workers, for blocked of all that is waited for."""
+    if state in NESTED:
         return sorted(path.name for path in (spool / state).glob("*/*"))
-    return sorted(os.listdir(spool / state))
+    return sorted(path.name for path in (spool / state).glob("*"))
 
 
 def ids_in(spool: Path, state: str) -> list[str]:

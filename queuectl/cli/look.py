@@ -12,7 +12,7 @@ import click
 from queuectl import liveness, lookup, render, units
 from queuectl.cli import show
 from queuectl.errors import QueuectlError
-from queuectl.layout import STATES, Entry
+from queuectl.layout import LATER, STATES, Entry
 from queuectl.spool import Spool
 
 #: Seconds between two looks of `logs --follow`.
@@ -38,7 +38,11 @@ def status_(spool: Spool, /, as_json: bool = False) -> None:
     later = [f"{found['scheduled']} wait for their time"] if found["scheduled"] else []
     ready = ["paused", *ready] if found["paused"] else ready
     click.echo(f"spool {render.printable(found['spool'])}" + "".join(f", {text}" for text in ready + later))
-    show.table(["STATE", "JOBS"], [(state, str(jobs[state])) for state in jobs], lambda row: row[0] if row[1] != "0" else "")
+    show.table(
+        ["STATE", "JOBS"],
+        [(state, str(jobs[state])) for state in jobs if jobs[state] or state not in LATER],
+        lambda row: row[0] if row[1] != "0" else "",
+    )
     if found["workers"]:
         click.echo()
         show.workers(found["workers"])

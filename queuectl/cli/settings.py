@@ -35,7 +35,7 @@ def list_settings(spool: Spool, /, as_json: bool) -> None:
     if as_json:
         show.document(values)
         return
-    rows = [(name, str(value), config.SETTINGS[name].help) for name, value in values.items()]
+    rows = [(name, str(value), config.kind(name).help) for name, value in values.items()]
     show.table(["SETTING", "VALUE", "MEANING"], rows)
 
 
@@ -52,7 +52,13 @@ def get(spool: Spool, /, key: str, as_json: bool) -> None:
     """
     settings = spool.open().settings()
     name = config.key(key)
-    value = settings.poll_interval * 1000 if name == "poll_interval_ms" else config.shown(settings)[name]
+    value = (
+        settings.poll_interval * 1000
+        if name == "poll_interval_ms"
+        else config.shown(settings).get(name)
+        if name in config.SETTINGS
+        else settings.limit(name.removeprefix(config.LIMIT))
+    )
     if as_json:
         show.document(value)
     else:
@@ -73,7 +79,7 @@ def set_(spool: Spool, /, key: str, value: str) -> None:
     name, checked = config.read(key, value)
     spool.make()
     config.change(spool.at("config.json"), spool.temporary(), {name: checked})
-    click.echo(f"{name} = {config.SETTINGS[name].show(checked)}")
+    click.echo(f"{name} = {config.kind(name).show(checked)}")
 
 
 @config_.command("unset")
@@ -88,4 +94,4 @@ def unset(spool: Spool, /, key: str) -> None:
     """
     name = config.key(key).removesuffix("_ms")
     config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
-    click.echo(f"{name} = {config.shown(spool.settings())[name]}")
+    click.echo(f"{name} = {config.shown(spool.settings()).get(name, 1)}")

@@ -22,7 +22,7 @@ from queuectl import Spool, disk, results
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
-from queuectl.layout import STATES
+from queuectl.layout import NESTED, STATES
 from tests.chaos.fleet import Fleet
 from tests.chaos.producer import Accepted, Producer
 
@@ -73,10 +73,9 @@ def places(spool: Spool) -> dict[str, list[str]]:
     """Where the jobs are, by id; a drop that nobody admitted by its own name."""
     found: dict[str, list[str]] = defaultdict(list)
     for state in STATES:
-        workers = spool.workers() if state == "processing" else []
-        directories = [f"processing/{worker}" for worker in workers] or [state]
+        directories = [f"{state}/{inner}" for inner in spool.directories(state)] if state in NESTED else [state]
         for directory in directories:
-            for text in os.listdir(spool.at(directory)):
+            for text in spool.names(directory):
                 name = decode(text)
                 if text.endswith(".json") and not text.startswith("."):
                     found[name.id if name else text.removesuffix(".json")].append(f"{directory}/{text}")

@@ -13,7 +13,7 @@ import pytest
 from queuectl.cli import COMMANDS as FAMILIES
 from queuectl.cli import cli
 from queuectl.errors import QueuectlError
-from queuectl.layout import BESIDE, STATES
+from queuectl.layout import LATER, MADE
 from tests.support import environment
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +155,7 @@ def test_links_lead_somewhere(page):
 def test_every_directory_of_a_spool_is_in_the_format():
     text = (ROOT / "docs" / "format.md").read_text()
 
-    assert [name for name in (*STATES, *BESIDE) if f"`{name}/" not in text] == []
+    assert [name for name in (*MADE, *LATER) if f"`{name}/" not in text] == []
 
 
 def test_every_kind_of_error_is_in_the_tree_of_errors():

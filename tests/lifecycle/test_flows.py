@@ -14,7 +14,9 @@ def test_enqueue_json_run_and_see_it_completed(queuectl, path):
 
     queuectl("worker", "start", "--drain")
 
-    assert queuectl.json("status")["jobs"] == {"pending": 0, "processing": 0, "failed": 0, "completed": 1, "dead": 0, "rejected": 0}
+    assert queuectl.json("status")["jobs"] == {
+        "held": 0, "pending": 0, "processing": 0, "blocked": 0, "failed": 0, "completed": 1, "dead": 0, "rejected": 0,
+    }  # fmt: skip
     assert queuectl("logs", "job1") == "done\n"
     assert ids_in(path, "completed") == ["job1"]
 

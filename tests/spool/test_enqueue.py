@@ -9,16 +9,16 @@ import pytest
 from queuectl import Job, Spool, disk, ids
 from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import decode
-from queuectl.layout import BESIDE, STATES
+from queuectl.layout import MADE, STATES
 from tests.support import ids_in, names
 
 
 def test_a_new_spool_has_all_its_directories_and_is_private(path):
     Spool(path).make()
 
-    assert set(os.listdir(path)) == {*STATES, *BESIDE, "spool.json"}
+    assert set(os.listdir(path)) == {*MADE, "spool.json"}
     assert json.loads((path / "spool.json").read_text()) == {"version": 1}
-    assert all(os.stat(path / name).st_mode & 0o777 == 0o700 for name in ["", *STATES, *BESIDE])
+    assert all(os.stat(path / name).st_mode & 0o777 == 0o700 for name in ["", *MADE])
 
 
 def test_making_a_spool_twice_changes_nothing(spool, path):

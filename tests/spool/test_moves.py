@@ -7,7 +7,7 @@ import pytest
 
 from queuectl import actions, lookup
 from queuectl.errors import AmbiguousId, NoSuchJob, WrongState
-from queuectl.layout import STATES
+from queuectl.layout import NESTED, STATES
 from tests.support import ids_in, names
 
 ME = "me-1-abc"
@@ -164,8 +164,8 @@ def test_a_job_is_found_by_its_id_in_every_state(spool, path):
     spool.enqueue({"command": "true", "id": "a"})
     for state in STATES:
         [entry] = spool.entries_of("a")
-        target = path / state / (ME if state == "processing" else "") / os.path.basename(entry.file)
-        target.parent.mkdir(exist_ok=True)
+        target = path / state / (ME if state in NESTED else "") / os.path.basename(entry.file)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(path / entry.file, target)
         assert lookup.find(spool, "a").state == state
 

@@ -1,0 +1,139 @@
+"""Blocked jobs: those that wait for another job, or for a token of a full limit.
+
+A worker that has claimed such a job moves it on to `blocked/after.<id>/` or
+`blocked/limit.<limit>/`, as if it had never been claimed; so `ls blocked` shows what is waited
+for, and `ls blocked/limit.ffmpeg` who waits. Whoever ends a job, or gives a token back,
+moves those that waited for it to pending/, where they are claimed and judged again. Nobody looks
+meanwhile: waiting costs nothing.
+
+Promises
+    Who parks a job looks again after the move, so that no end and no token is missed.
+    What a crash left asleep is woken by the sweep.
+Leaves to others
+    what a job may wait for (job), when a token is free (limits), claims (worker).
+Raises
+    OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from itertools import islice
+from typing import NamedTuple
+
+from queuectl import disk, limits, lookup
+from queuectl.filename import Name, decode, encode, has_shape
+from queuectl.job import Job
+from queuectl.layout import ENDED
+from queuectl.queue import rank
+from queuectl.spool import Claim, Spool
+
+#: Names that are looked at to find the best of those that wait for one thing: beyond that the order is loose.
+MOST = 10_000
+
+#: What the directories begin with, for those that wait for a job, and for a limit.
+AFTER, LIMIT = "after.", "limit."
+
+#: Tries to park a job in a directory that others remove whenever it is empty.
+TRIES = 100
+
+
+class Block(NamedTuple):
+    """Why a job cannot run now. `key`: the directory in blocked/ to wait in; empty if it can never run, for this `reason`."""
+
+    key: str
+    reason: str = ""
+
+
+def by_others(spool: Spool, job: Job) -> Block | None:
+    """Whether a job must wait for another, or waits in vain."""
+    waits = None
+    for kind, ids in (("completed", job.after), ("", job.after_any), ("dead", job.after_failed)):
+        for id in ids:
+            state = state_of(spool, id)
+            if state == "":
+                return Block("", f"job {id}, after which it was to run, is not in the spool any more")
+            if state not in ENDED:
+                waits = waits or Block(AFTER + id)
+            elif kind and state != kind:
+                return Block("", f"job {id}, after which it was to run, {'died' if kind == 'completed' else 'completed'}")
+    return waits
+
+
+def state_of(spool: Spool, id: str) -> str:
+    """The state of the job `id`; "" if there is no such job. One that others wait for has not ended unless its record says so."""
+    entry = lookup.at_last_record(spool, id)
+    if entry is not None:
+        return entry.state
+    if disk.is_there(spool.at("blocked", AFTER + id)):
+        return "pending"
+    return spool.state_of(id) or ("pending" if spool.is_taken(id) else "")
+
+
+def park(spool: Spool, claim: Claim, job: Job, key: str) -> bool:
+    """Let a claimed job wait for `key`; the attempt does not count. False: it is no longer ours."""
+    came = min(claim.name.time, job.created_at or claim.name.time)  # who was woken in vain keeps its place
+    name = Name(came, claim.name.priority, max(0, claim.name.attempts - 1), claim.name.id)
+    for _ in range(TRIES):
+        spool.need("blocked")
+        disk.make(spool.at("blocked", key))
+        try:
+            # CRASH: dying after this, before the second look, leaves the job to the sweep.
+            return spool.file(claim, f"blocked/{key}/{encode(name)}")
+        except FileNotFoundError:
+            pass  # RACE: somebody woke the last one and removed the directory
+    raise OSError(f"cannot park jobs in {spool.at('blocked', key)}: it is removed again and again")
+
+
+def is_open(spool: Spool, key: str) -> int:
+    """How many of those that wait for this may go on now; a large number for all."""
+    if key.startswith(LIMIT):
+        return len(limits.free(spool, key.removeprefix(LIMIT)))
+    id = key.removeprefix(AFTER)
+    entry = lookup.at_last_record(spool, id)
+    state = entry.state if entry else spool.state_of(id)
+    return MOST if state in ENDED or (state is None and not spool.is_taken(id)) else 0
+
+
+def wake(spool: Spool, key: str, most: int = MOST) -> int:
+    """Move the best `most` of those that wait for this to pending/: how many that were."""
+    woken, directory = 0, spool.at("blocked", key)
+    while woken < most:
+        names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]
+        moved = sum(disk.rename(f"{directory}/{text}", spool.at("pending", _own(text))) for text in names)
+        woken += moved
+        if not moved:
+            break
+    if woken:
+        disk.sync(directory)  # the directory that was left comes first, see Spool._sync_move
+        disk.sync(spool.at("pending"))
+    disk.remove(directory)
+    return woken
+
+
+def _own(text: str) -> str:
+    """A name in pending/ that only we use for this job: it is due a few microseconds later."""
+    # RACE: two who wake for a token each may choose the same job; whoever loses must know it, to wake another.
+    name = decode(text)
+    return encode(name._replace(time=name.time + random.randint(1, 9999) / 1e6)) if name else text
+
+
+def ended(spool: Spool, id: str) -> int:
+    """Wake those that wait for a job that has just ended: how many that were."""
+    key = AFTER + id
+    return wake(spool, key) if disk.is_there(spool.at("blocked", key)) else 0
+
+
+def sweep(spool: Spool) -> int:
+    """Wake all whom a crash left asleep, or a change of the settings: how many those were."""
+    limits.mend(spool)
+    return sum(wake(spool, key, most) for key in spool.directories("blocked") if (most := is_open(spool, key)))
+
+
+def waits_for(file: str) -> str:
+    """What a job in blocked/ waits for, in words."""
+    key = os.path.basename(os.path.dirname(file))
+    if key.startswith(LIMIT):
+        return f"limit {key.removeprefix(LIMIT)} is full"
+    return f"waits for {key.removeprefix(AFTER)}"

@@ -1,0 +1,72 @@
+"""Exit codes: which mean success, which say that another try is pointless, which say when to try again. Pure.
+
+A job or the settings may say so; a command line says it in a text, JSON in lists and objects:
+
+    success_codes      [0, 99]         "0,99"           these are success, 0 only if it is among them
+    no_retry_codes     [100]           "100"            dead at once
+    retry_after_codes  {"75": "10m"}   "75=10m,76=1h"   another try after this time, instead of the backoff
+
+Promises
+    Readers accept what they show.
+Raises
+    ValueError with a reason for people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from queuectl import units
+
+
+class Rules(NamedTuple):
+    """What the exit codes of one job mean; delays are seconds."""
+
+    success: tuple[int, ...] = (0,)
+    final: tuple[int, ...] = ()
+    delays: Mapping[int, float] | None = None
+
+    def after(self, code: int | None) -> float | None:
+        """Seconds until another try after a failure with this exit code: infinite for none, None for the usual backoff."""
+        if code is None:
+            return None
+        return math.inf if code in self.final else (self.delays or {}).get(code)
+
+
+def read(value: object) -> tuple[int, ...]:
+    """Exit codes from a list of numbers, or from a text such as "0,99"."""
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(words, list | tuple):
+        raise ValueError('must be a list of exit codes, such as [0, 99] or "0,99"')
+    return tuple(sorted({_code(word) for word in words}))
+
+
+def _code(word: object) -> int:
+    try:
+        code = int(word) if isinstance(word, str) else word
+    except ValueError:
+        code = None
+    if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code <= 255:
+        raise ValueError(f"{word!r} is no exit code; they are from 0 to 255")
+    return code
+
+
+def read_delays(value: object) -> dict[int, float]:
+    """Delays in seconds by exit code, from an object, or from a text such as "75=10m"."""
+    if isinstance(value, str):
+        value = dict(word.partition("=")[::2] for word in value.replace(",", " ").split())
+    if not isinstance(value, Mapping):
+        raise ValueError('must be times by exit codes, such as {"75": "10m"} or "75=10m"')
+    return {_code(code): units.seconds(delay) for code, delay in value.items()}
+
+
+def show(codes: tuple[int, ...]) -> Any:
+    """Exit codes as JSON has them."""
+    return list(codes)
+
+
+def show_delays(delays: Mapping[int, float]) -> Any:
+    """Delays by exit code as JSON has them."""
+    return {str(code): units.span(delay) for code, delay in sorted(delays.items())}
