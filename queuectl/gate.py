@@ -58,13 +58,13 @@ class Gate:
         now = self._spool.now()
         name = claim.name._replace(attempts=max(0, claim.name.attempts - 1))
         target = self._spool.target(claim._replace(name=name), "dead", now)
-        ended = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": why}
-        results.append(self._spool.at("results"), name.id, blank(claim, target) | ended | {"host": host.place().host})
+        fields = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": why}
+        results.append(self._spool.at("results"), name.id, blank(claim, target) | fields | {"host": host.place().host})
         # CRASH: dying here leaves a record whose move the rescue will make.
         self.why = why
         if not self._spool.file(claim, target):
             return "lost"
-        self.ended(claim, job, "dead")
+        ended(self._spool, claim.name.id, job, "dead")
         return "buried"
 
     def leave(self) -> None:
@@ -77,10 +77,11 @@ class Gate:
             if disk.is_there(self._spool.at("blocked", key)):
                 blocked.wake(self._spool, key, blocked.is_open(self._spool, key))
 
-    def ended(self, claim: Claim, job: Job, state: str) -> None:
-        """The job has come into this state: if it has ended, others may go on."""
-        if state in ENDED:
-            if job.unique:
-                with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
-                    unique.let_go(self._spool, job.unique, claim.name.id)
-            blocked.ended(self._spool, claim.name.id)
+
+def ended(spool: Spool, id: str, job: Job, state: str) -> None:
+    """The job `id` has come into this state: if it has ended, others may go on."""
+    if state in ENDED:
+        if job.unique:
+            with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
+                unique.let_go(spool, job.unique, id)
+        blocked.ended(spool, id)

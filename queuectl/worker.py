@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, host, inbox, liveness, outcome, recovery, results, units
+from queuectl import admission, attempt, cancellation, disk, executor, filing, host, inbox, liveness, results, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import Locked
@@ -250,29 +250,13 @@ class Worker:
         """Record how the run went, then move the job: the move commits the record."""
         id = claim.name.id
         tails = self._insist(lambda: self.attempts.end(settings.output_tail), id)
-        rules = job.rules(settings.rules)
-        what, why = outcome.meaning(ended, rules.success)
-        if what != "completed" and cancellation.is_requested(self.spool, claim.file):
-            what, why = "cancelled", outcome.CANCELLED
-        verdict = recovery.judge(
-            claim,
-            what,
-            ended.finished_at + self.spool.skew(),
-            settings,
-            job.max_retries,
-            None if ended.cause else rules.after(ended.exit_code),
-        )
-        target = self.spool.target(claim, *verdict)
-        run = recovery.blank(claim, target) | outcome.record(ended, what, why, tails) | {"host": self.record.host}
-        self._insist(lambda: results.append(self.spool.at("results"), id, run), id)
-        # CRASH: dying here leaves a record whose move the rescue will make.
-        if not self._insist(lambda: self.spool.file(claim, target), id):
+        end = filing.End(ended, tails, self.record.host)
+        filed = filing.file(self.spool, claim, job, end, settings, lambda act: self._insist(act, id))
+        if filed is None:
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
         self.filed = True
-        self._insist(lambda: self.gate.ended(claim, job, verdict.state), id)
-        if settings.durability == "strict":
-            self.spool.sync_outcome(claim, target)
+        run, verdict = filed
         self._report(id, run, verdict.state, verdict.due)
 
     def _insist(self, act: Callable[[], T], id: str) -> T:
