@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
 from queuectl.filename import STAMP, Name, decode, has_shape, is_id, stamp
 from queuectl.job import Job, parse
-from queuectl.layout import STATES, Entry
+from queuectl.layout import ENDED, NESTED, STATES, Entry
 from queuectl.spool import Spool
 
 Record = dict[str, Any]
@@ -98,7 +98,7 @@ def select(spool: Spool, states: Iterable[str], limit: int) -> list[Entry]:
 
 def _ordered(spool: Spool, state: str, limit: int) -> list[Entry]:
     """The jobs of a state in its order, by their names as texts: of a million only those to show are taken apart."""
-    if state == "processing":
+    if state in NESTED:
         return sorted(spool.entries(state), key=lambda entry: entry.name.time)[: limit or None]
     names = (text for text in spool.names(state) if has_shape(text))
     if state in ("completed", "dead"):
@@ -117,29 +117,35 @@ def _next_pending(text: str, now: str) -> str:
     return f"0{9 - int(text[25])}{text}" if text[:STAMP] <= now else f"1{text}"
 
 
-def record(spool: Spool, entry: Entry, settings: config.Settings) -> Record:
-    """One job as `list --json` shows it: the values in force."""
+Why = Callable[[Entry, Job | None, int], str | None]
+
+
+def record(spool: Spool, entry: Entry, settings: config.Settings, why: Why = lambda *_: None) -> Record:
+    """One job as `list --json` shows it: the values in force. `why` says what keeps a job with so many retries from running."""
     name, job = entry.name, read(spool, entry.file)
     created = job.created_at if job and job.created_at is not None else disk.modified(spool.at(entry.file))
-    waits = entry.state in ("pending", "failed")
+    waits = entry.state not in ("processing", *ENDED)
+    max_retries = (job.max_retries if job else None) or settings.max_retries
     return {
         "id": name.id,
         "command": None if job is None else job.command if isinstance(job.command, str) else list(job.command),
         "state": entry.state,
         "priority": name.priority,
         "attempts": name.attempts,
-        "max_retries": (job.max_retries if job else None) or settings.max_retries,
+        "max_retries": max_retries,
         "created_at": None if created is None else units.iso(created),
         "updated_at": _updated(spool, entry, created),
         "run_at": units.iso(name.time) if waits else None,
         "worker": entry.worker,
         "file": entry.file,
         "name": job.name if job else None,
+        "batch": job.batch if job else None,
+        "waits": why(entry, job, max_retries),
     }
 
 
 def _updated(spool: Spool, entry: Entry, created: float | None) -> str | None:
-    if entry.state not in ("pending", "failed"):
+    if entry.state in ("processing", *ENDED):
         return units.iso(entry.name.time)
     runs = results.read(spool.at("results"), entry.name.id) if entry.name.attempts else []
     if runs and runs[-1].get("finished_at"):
@@ -147,7 +153,14 @@ def _updated(spool: Spool, entry: Entry, created: float | None) -> str | None:
     return None if created is None else units.iso(created)
 
 
-def full_record(spool: Spool, entry: Entry, settings: config.Settings, *, with_env: bool = False) -> Record:
+#: The fields of a job's file that only `show` shows.
+_MORE = (
+    "delay", "cwd", "env", "stdin", "meta", "submitted_by", "limit", "unique", "after", "after_any", "after_failed",
+    "success_codes", "no_retry_codes", "retry_after_codes",
+)  # fmt: skip
+
+
+def full_record(spool: Spool, entry: Entry, settings: config.Settings, why: Why = lambda *_: None, *, with_env: bool = False) -> Record:
     """One job as `show --json` shows it: all fields of its file, and its runs.
 
     The values of `env` may be secrets: they are None unless `with_env`.
@@ -157,8 +170,8 @@ def full_record(spool: Spool, entry: Entry, settings: config.Settings, *, with_e
     timeout = settings.timeout if job is None or job.timeout is None else job.timeout
     if not with_env and "env" in fields:
         fields["env"] = dict.fromkeys(fields["env"])
-    more = {key: fields.get(key) for key in ("delay", "cwd", "env", "stdin", "meta", "submitted_by")}
-    return {**record(spool, entry, settings), "timeout": timeout, **more, "runs": runs(spool, entry)}
+    more = {key: fields.get(key) for key in _MORE}
+    return {**record(spool, entry, settings, why), "timeout": timeout, **more, "runs": runs(spool, entry)}
 
 
 #: The keys of a run, in the order in which they are shown.

@@ -147,4 +147,4 @@ def names(spool: Path, state: str) -> list[str]:
 
 def ids_in(spool: Path, state: str) -> list[str]:
     """The ids of the jobs in a state."""
-    return sorted(name.split("-", 3)[3].removesuffix(".json") for name in names(spool, state))
+    return sorted(name.split("-", 3)[3].removesuffix(".json") for name in names(spool, state) if name.endswith(".json"))

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from queuectl import liveness, lookup, render, units
+from queuectl import liveness, lookup, render, units, waiting
 from queuectl.cli import show
 from queuectl.errors import QueuectlError
 from queuectl.layout import LATER, STATES, Entry
@@ -62,7 +62,8 @@ def list_(spool: Spool, /, state: tuple[str, ...], limit: int, as_json: bool) ->
     """
     settings = spool.open().settings()
     entries = lookup.select(spool, state or STATES, limit)
-    records = [lookup.record(spool, entry, settings) for entry in entries]
+    why = waiting.Reasons(spool).of
+    records = [lookup.record(spool, entry, settings, why) for entry in entries]
     if as_json:
         show.document(records)
         return
@@ -79,9 +80,10 @@ def _command(record: lookup.Record) -> str:
 
 def _when(record: lookup.Record) -> str:
     now = time.time()
+    if record["waits"]:
+        return render.short(record["waits"], 60)
     if record["run_at"]:
-        due = units.instant(record["run_at"])
-        return f"in {units.ago(due - now)}" if due > now else f"ready {units.ago(now - due)}"
+        return f"ready {units.ago(now - units.instant(record['run_at']))}"
     if record["state"] == "processing":
         return f"since {units.ago(now - units.instant(record['updated_at']))}"
     return f"{units.ago(now - units.instant(record['updated_at']))} ago"
@@ -101,7 +103,7 @@ def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
     queuectl show job1
     queuectl show job1 --json
     """
-    record = lookup.full_record(spool, lookup.find(spool.open(), id), spool.settings(), with_env=show_env)
+    record = lookup.full_record(spool, lookup.find(spool.open(), id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env)
     if as_json:
         show.document(record)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from queuectl import config
+from queuectl import blocked, config
 from queuectl.cli import show
 from queuectl.spool import Spool
 
@@ -79,6 +79,8 @@ def set_(spool: Spool, /, key: str, value: str) -> None:
     name, checked = config.read(key, value)
     spool.make()
     config.change(spool.at("config.json"), spool.temporary(), {name: checked})
+    if name.startswith(config.LIMIT):
+        blocked.sweep(spool)  # more may run now
     click.echo(f"{name} = {config.kind(name).show(checked)}")
 
 
@@ -94,4 +96,6 @@ def unset(spool: Spool, /, key: str) -> None:
     """
     name = config.key(key).removesuffix("_ms")
     config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
+    if name.startswith(config.LIMIT):
+        blocked.sweep(spool)
     click.echo(f"{name} = {config.shown(spool.settings()).get(name, 1)}")

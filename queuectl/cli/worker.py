@@ -100,6 +100,8 @@ def _flags(values: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise Wrong(f"--set {text!r}: write KEY=VALUE")
         name, value = config.read(name, value)
+        if name.startswith(config.LIMIT):
+            raise Wrong(f"--set {name}: a limit holds for the whole spool; 'queuectl config set {name} {value}'")
         found[name] = value
     return found
 

@@ -15,8 +15,9 @@ import time
 
 import pytest
 
-from queuectl import Spool, actions, admission, config, executor, inbox, liveness, lookup, recovery, renewal
+from queuectl import Spool, actions, admission, blocked, config, executor, inbox, limits, liveness, lookup, recovery, renewal, unique
 from queuectl import worker as room
+from queuectl.errors import KeyTaken
 from queuectl.filename import decode
 from queuectl.layout import STATES
 from queuectl.log import Log
@@ -220,6 +221,7 @@ class Complete(Life):
         claim = self.claim(worker, "a")
         if claim:
             worker.take(claim)
+            worker.gate.leave()
 
     def check(self, *, survived):
         [entry] = self.spool.entries_of("a")
@@ -422,6 +424,195 @@ class ConfigSet(Life):
         assert settings.max_retries in ({7} if survived else {3, 7})
 
 
+class Limited(Complete):
+    """A job with a limit runs: its token is taken, and comes back."""
+
+    fields = {"limit": "x"}
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        self.check_tokens("x")
+
+    def check_tokens(self, limit):
+        assert limits.free(self.spool, limit) == [str(n + 1) for n in range(self.spool.settings().limit(limit))]
+        with self.enrolled() as worker:
+            assert limits.take(self.spool, limit, worker)
+            [token] = self.spool.held_by(worker)
+            limits.give_back(self.spool, worker, token)
+
+
+class FullLimit(Limited):
+    """A job finds its limit full and waits, until the one that has the token is found dead."""
+
+    def prepare(self):
+        super().prepare()
+        seam.live(self.leave, lambda _: None, self.path.parent / "note")
+        self.put("b", limit="x")
+
+    def leave(self):
+        """A worker takes the token and dies."""
+        record, _ = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        assert limits.take(self.spool, "x", record.worker)
+
+    def check(self, *, survived):
+        self.check_tokens("x")
+        # Whoever gave the token back woke the one that waited; nobody sleeps beside a free token.
+        assert [*self.spool.entries("blocked")] == []
+
+
+class After(Complete):
+    """A job that waits for another is claimed too early."""
+
+    fields = {"after": ["b"]}
+
+    def prepare(self):
+        Life.prepare(self)
+        self.put("b")
+        self.put("a", **self.fields)
+
+    def check(self, *, survived):
+        [entry] = self.spool.entries_of("a")
+        assert entry.name.attempts == 0 or entry.state == "failed"
+        assert entry.state in ("blocked", "pending", "failed")  # pending: the disk failed, and it was given back
+        self.end("b")
+        assert self.spool.state_of("a") in ("pending", "failed")
+
+    def end(self, id):
+        with self.enrolled() as worker:
+            [entry] = self.spool.entries_of(id)
+            claim = self.spool.claim(entry.file, worker, time.time())
+            assert self.spool.file(claim, self.spool.target(claim, "completed", time.time()))
+        blocked.sweep(self.spool)
+
+
+class Before(Complete):
+    """A job ends for which others wait."""
+
+    def prepare(self):
+        super().prepare()
+        for id in ("b", "c"):
+            self.put(id, after="a")
+            [entry] = self.spool.entries_of(id)
+            (self.path / "blocked" / "after.a").mkdir(parents=True, exist_ok=True)
+            os.rename(self.path / entry.file, self.path / "blocked" / "after.a" / os.path.basename(entry.file))
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        ended = self.spool.state_of("a") == "completed"
+        assert {self.spool.state_of(id) for id in ("b", "c")} == {"pending" if ended else "blocked"}
+
+
+class InVain(Complete):
+    """A job waits for another that died."""
+
+    fields = {"after": ["b"]}
+    ends = {"dead", "failed"}
+
+    def prepare(self):
+        Life.prepare(self)
+        self.put("b")
+        [entry] = self.spool.entries_of("b")
+        self.spool.move(entry, "dead", entry.name)
+        self.put("a", **self.fields)
+
+    def check(self, *, survived):
+        assert self.spool.state_of("a") in ("dead", "pending", "failed")
+
+
+class Unique(Complete):
+    """A job with a key ends: the key is free."""
+
+    fields = {"unique": "key"}
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        if self.spool.state_of("a") == "completed":
+            self.acknowledge(self.spool.enqueue({"command": "true", "unique": "key"}))
+        else:
+            with pytest.raises(KeyTaken, match="job a"):
+                self.spool.enqueue({"command": "true", "unique": "key"})
+
+
+class EnqueueUnique(Life):
+    is_tidy = True
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue({"command": "true", "unique": "key"}))
+
+    def check(self, *, survived):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(unique, "NEWBORN", 0.0)  # a key without a job counts as one that is being enqueued for so long
+            if self.spool.count("pending"):
+                with pytest.raises(KeyTaken):
+                    self.spool.enqueue({"command": "true", "unique": "key"})
+            else:
+                self.acknowledge(self.spool.enqueue({"command": "true", "unique": "key"}))
+
+
+class AdmitUnique(Admit):
+    fields = {"command": ["true"], "unique": "key"}
+
+
+class Hold(Life):
+    states = {"held"}
+
+    def prepare(self):
+        super().prepare()
+        self.put("a", delay=60)
+
+    def live(self):
+        actions.hold(self.spool, lookup.find(self.spool, "a"))
+
+    def check(self, *, survived):
+        assert self.spool.state_of("a") in (self.states if survived else self.states | {"pending", "held", "failed"})
+
+
+class EnqueueHeld(Hold):
+    def prepare(self):
+        Life.prepare(self)
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue({"command": "true", "id": "a"}, hold=True))
+
+    def check(self, *, survived):
+        assert self.spool.state_of("a") in ({"held"} if survived else {"held", None})
+
+
+class ReleaseHeld(Hold):
+    states = {"pending"}
+
+    def prepare(self):
+        super().prepare()
+        actions.hold(self.spool, lookup.find(self.spool, "a"))
+
+    def live(self):
+        actions.release(self.spool, lookup.find(self.spool, "a"))
+
+
+class Change(Hold):
+    states = {"pending"}
+
+    def live(self):
+        actions.change(self.spool, lookup.find(self.spool, "a"), priority=9, due=5.0)
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        [entry] = self.spool.entries_of("a")
+        assert entry.name[:2] == (5.0, 9) if survived else entry.name[:2] == (5.0, 9) or entry.name.priority == 5
+
+
+class RetryNow(Hold):
+    states = {"pending"}
+
+    def prepare(self):
+        super().prepare()
+        [entry] = self.spool.entries_of("a")
+        self.spool.move(entry, "failed", entry.name._replace(attempts=1))
+
+    def live(self):
+        actions.retry(self.spool, lookup.find(self.spool, "a"))
+
+
 KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]
 
 
@@ -432,6 +623,8 @@ def recover(life):
             life.spool.restore()
             life.spool.sweep()
             recovery.rescue(life.spool, liveness.Observer(life.spool))
+            liveness.sweep(life.spool)
+            blocked.sweep(life.spool)
 
 
 def audit(life):

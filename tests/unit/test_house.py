@@ -29,7 +29,7 @@ FLOORS = [
     ["cancellation", "lookup", "inbox"],
     ["blocked"],
     ["recovery"],
-    ["gate"],
+    ["gate", "waiting"],
     ["filing"],
     ["worker", "actions", "doctor"],
     ["dealer", "pulse"],
