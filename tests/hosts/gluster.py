@@ -4,8 +4,8 @@ It has the face of `Lab`, so that every scenario can be played in it. A host has
 system files; its power is cut by ending all of its processes at once. What is different from machines:
 
 - The kernel is this one: a power cut loses nothing that was written.
-- A clock that is wrong is libfaketime's, from the first `set_skew` on, for what is started after that; the host's mount is
-  mounted anew under it, since on GlusterFS the times of files are those of the client.
+- A clock that is wrong is so for what is started after the first `set_skew` (clockshim). That is also the mount, which is made
+  anew then: on GlusterFS the times of files are those of the client.
 
 Promises
     Nothing stays mounted, running or on disk after it, also when the driver is killed (the reaper sees to it).
@@ -46,6 +46,7 @@ HOST = """set -e
 mount -t overlay overlay -o lowerdir={home}/rootfs-gluster,upperdir={place}/up,workdir={place}/work {place}/root
 cd {place}/root
 mkdir -p brick .{share} mnt/lab mnt/host{checkout} mnt/host{home}/packages
+touch mnt/host{home}/{shim}; mount --bind {home}/{shim} mnt/host{home}/{shim}
 mount --bind {place}/brick brick; mount --bind {lab} mnt/lab
 mount --bind {checkout} mnt/host{checkout}; mount --bind {home}/packages mnt/host{home}/packages
 mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev; mount -t tmpfs memory dev/shm
@@ -54,15 +55,8 @@ echo {boot} > run/boot_id; mount --bind run/boot_id proc/sys/kernel/random/boot_
 hostname {name}; exec sleep infinity
 """
 
-#: A wrong clock. The file says how wrong, and is looked at again all the time.
-CLOCK = {
-    "LD_PRELOAD": "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "FAKETIME_TIMESTAMP_FILE": "/run/clock",
-    "FAKETIME_NO_CACHE": "1",
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    "DONT_FAKE_MONOTONIC": "1",
-    "NO_FAKE_STAT": "1",
-}
+#: What gives a program another clock; the file that says how wrong it is is read again all the time.
+SHIM, CLOCK = "clockshim.so", "/run/clock"
 
 
 def obstacle() -> str | None:
@@ -84,7 +78,16 @@ class Host:
         self.name, self._directory, self._place = name, directory, directory / name
         for part in ("up", "work", "root", "brick"):
             (self._place / part).mkdir(parents=True, exist_ok=True)
-        words = {"place": self._place, "home": HOME, "checkout": CHECKOUT, "lab": directory, "share": SHARE, "boot": uuid.uuid4()}
+        self._boot = str(uuid.uuid4())
+        words = {
+            "place": self._place,
+            "home": HOME,
+            "checkout": CHECKOUT,
+            "lab": directory,
+            "share": SHARE,
+            "boot": self._boot,
+            "shim": SHIM,
+        }
         flags = ["-m", "-n", "-u", "-i", "-p", "-f", "--kill-child", "--propagation", "private"]
         self._clock: dict[str, str] = {}
         self._lines: list[list[str]] = [[] for _ in range(LOG + 1)]
@@ -155,7 +158,7 @@ class Host:
     # -- what its programs report
 
     def _report(self, number: int) -> Path:
-        return self._directory / f"{self.name}.line{number}"
+        return self._directory / f"{self.name}-{self._boot[:8]}.line{number}"
 
     def line(self, number: int) -> str:
         """Where its programs write what they report on line `number`."""
@@ -183,22 +186,19 @@ class Host:
 
     def set_skew(self, seconds: float = 0.0) -> float:
         """Put its clock ahead of ours by so much."""
-        is_first = not self._clock
-        self._clock = CLOCK
-        (self._place / "root").exists()
-        subprocess.run(
-            ["nsenter", "-t", str(self.init), "-m", "sh", "-c", f"echo '{seconds:+.0f}' > {self._place}/root/run/clock"], check=True
-        )
-        if is_first:
+        self.run(f"echo {seconds:.0f} > {CLOCK}")
+        if not self._clock:
+            self._clock = {"LD_PRELOAD": f"/mnt/host{HOME}/{SHIM}"}
             mount(self)
         return seconds
 
 
 def mount(host: Host) -> None:
-    """Mount the volume on a host, once more if it is."""
-    host.run(
-        f"umount {SHARE} 2> /dev/null; mount -t glusterfs {ADDRESSES[host.name]}:/spools {SHARE} && mountpoint -q {SHARE}", timeout=120
-    )
+    """Mount the volume on a host, once more if it is; on the one that is no client so that it sees everything as it is."""
+    options = "-o attribute-timeout=0,entry-timeout=0,no-root-squash=on" if host.name == "a" else ""
+    # By its helper: mount itself takes LD_PRELOAD away.
+    command = f"mount.glusterfs {ADDRESSES[host.name]}:/spools {SHARE} {options} && mountpoint -q {SHARE}"
+    host.run(f"umount {SHARE} 2> /dev/null; {command}", timeout=120)
 
 
 class Gluster:
@@ -220,8 +220,8 @@ class Gluster:
             for name in ADDRESSES:
                 self._start(name)
             self._make()
-            for name in "bc":
-                mount(self.guests[name])
+            for host in self.guests.values():
+                mount(host)
         except BaseException:
             self.__exit__()
             raise
@@ -273,19 +273,16 @@ class Gluster:
 
     def restart(self) -> None:
         """Cut the power of the host that is no client, and start it again."""
-        self._again("a")
+        self.bring_back("a")
 
     def bring_back(self, name: str) -> None:
-        """Start a client again whose power was cut."""
-        self._again(name)
-        mount(self.guests[name])
-
-    def _again(self, name: str) -> None:
+        """Start a host again whose power was cut."""
         self.guests[name].kill()
         shutil.rmtree(self.directory / name / "work")
         self._start(name)
         self._gather()
         self._online()
+        mount(self.guests[name])
 
     # -- network
 
@@ -301,11 +298,10 @@ class Gluster:
 
     def squash(self, *, on: bool) -> None:
         """Make root of the clients nobody on the volume, or root again."""
-        if on:
-            self.guests["b"].run(f"chmod 1777 {SHARE}")
+        self.a.run(f"chmod 1777 {SHARE}")
         self.a.run(f"gluster --mode=script volume set spools server.root-squash {'on' if on else 'off'}")
 
     @property
     def truth(self) -> tuple[Host, str]:
         """A host whose view of the share is no cache's, and where the share is there."""
-        return self.guests["b"], SHARE
+        return self.a, SHARE

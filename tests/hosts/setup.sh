@@ -6,7 +6,7 @@
 #   linux, umlshim.so   the user-mode kernel that is a guest's machine, and what it needs on new CPUs
 #   rootfs/             the guests' system: Python 3.11, NFS server and client; they all share it, read-only
 #   packages/           what queuectl needs, for the guests' Python
-#   rootfs-gluster/     the same for the hosts of a GlusterFS
+#   rootfs-gluster/     the system of the hosts of a GlusterFS; clockshim.so gives them clocks of their own
 #   ready, ready-gluster  come last: whoever sees it may start
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -76,10 +76,12 @@ if [ "${1:-}" = gluster ]; then
     if [ ! -d rootfs-gluster/usr ]; then
         rm -rf rootfs-gluster.new
         mmdebstrap --quiet --variant=minbase \
-            --include=python3-minimal,python3,glusterfs-server,glusterfs-client,fuse3,iproute2,procps,faketime \
+            --include=python3-minimal,python3,glusterfs-server,glusterfs-client,fuse3,iproute2,procps \
             bookworm rootfs-gluster.new "$(find /etc/apt -name debian.sources -o -name sources.list | head -n 1)"
         mv rootfs-gluster.new rootfs-gluster
     fi
+    gcc -O2 -shared -fPIC -o clockshim.so.new "$here/clockshim.c"
+    mv clockshim.so.new clockshim.so
     touch ready-gluster
 fi
 echo "the lab is ready in $home"
