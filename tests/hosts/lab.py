@@ -31,8 +31,10 @@ HOME = Path(os.environ.get("LAB_HOME") or Path(os.environ.get("TMPDIR") or "/tmp
 #: The checkout that the guests run.
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-#: The guests: addresses on a bridge that no other network sees.
+#: The guests: addresses on a bridge that no other network sees. (Cards keep theirs, too: else a server that comes back is
+#: a stranger to its clients for as long as they remember its old card.)
 ADDRESSES = {"a": "10.99.0.1", "b": "10.99.0.2", "c": "10.99.0.3"}
+CARDS = {"a": "52:54:00:99:00:01", "b": "52:54:00:99:00:02", "c": "52:54:00:99:00:03"}
 
 #: Bytes of memory that must be free for keeping the guests' disks there.
 ROOM = 2 << 30
@@ -143,7 +145,8 @@ class Lab:
         ours.mkdir(exist_ok=True)
         words = ["ip", "netns", "exec", self._namespace, str(HOME / "linux"), f"mem={self.memory}", "quiet", "con=null", "con0=fd:0,fd:1"]
         words += ["root=/dev/root", "rootfstype=hostfs", f"rootflags={HOME}/rootfs", "ro", "init=/first"]
-        words += [f"uml_dir={ours}/", f"umid={name}", f"vec0:transport=tap,ifname=tap-{name},depth=128,gro=1", f"ubd0={self._disk(name)}"]
+        words += [f"uml_dir={ours}/", f"umid={name}", f"ubd0={self._disk(name)}"]
+        words += [f"vec0:transport=tap,ifname=tap-{name},mac={CARDS[name]},depth=128,gro=1"]
         words += [*variables.split(), f"lab_shared={self.directory}", f"lab_init={Path(__file__).with_name('guest_init.py')}"]
         # The kernel keeps the guest's memory in an unlinked file, which is quicker where files are in memory.
         where = {"TMPDIR": "/dev/shm"} if os.path.isdir("/dev/shm") else {}
