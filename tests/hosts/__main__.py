@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--on", choices=LABS, action="append", help="the file system (default: nfs4); may be said again")
     parser.add_argument("--jobs", type=int, default=FULL.jobs, help=f"how many two hosts share (default: {FULL.jobs})")
     parser.add_argument("--crashes", type=int, default=FULL.crashes, help=f"how often the server dies (default: {FULL.crashes})")
+    parser.add_argument("--times", type=int, default=1, help="how often each is played")
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="which (default: all)")
     words = parser.parse_args()
     kinds = words.on or ["nfs4"]
@@ -74,7 +75,7 @@ def main() -> int:
             say(f"{kind}: {why}")
             return 2
     size = dataclasses.replace(FULL, jobs=words.jobs, crashes=words.crashes)
-    went = [run(kind, words.scenario or list(SCENARIOS), size) for kind in kinds]
+    went = [run(kind, words.times * (words.scenario or list(SCENARIOS)), size) for kind in kinds]
     return int(not all(went))
 
 

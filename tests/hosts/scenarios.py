@@ -55,33 +55,44 @@ def share(lab: Lab, size: Size) -> Rows:
     return {**site.ways, "runs": found["findings"]["runs"], **{f"runs on {host}": hosts[host] for host in "bc"}, "seconds": round(seconds)}
 
 
-def cut(lab: Lab, size: Size) -> Rows:
-    """A host is off the network past its lease while it runs jobs, then back: its late outcomes are fenced off.
+def guard(lab: Lab, size: Size) -> Rows:
+    """A host is off the network past its lease while it runs jobs: it has ended them when the other begins, and works again when it is back."""
+    site = Site(lab, "guard", lease=LEASE)
+    long, taken = _taken_over(site)
+    running = site.running("c")
+    assert not running, f"they run on the other host, and still on the one that is cut off: {running}"
+    site.finish()
+    lab.heal("c")
+    begun = time.monotonic()
+    after = _alone(site, "c")
+    back = time.monotonic() - begun
+    assert site.starts("c") > 1, "the supervisor that was cut off went on as if nothing had been"
+    site.stop("c")
+    found = site.judge()
+    _once_each(site, long)
+    return {
+        "jobs taken over": len(long),
+        "seconds from the cut until they ran on the other host, and on no other": round(taken, 1),
+        "seconds from the network's return until jobs ran there again": round(back, 1),
+        "jobs after that": len(after),
+        "runs lost with their worker": found["findings"]["lost_runs"],
+    }
+
+
+def fence(lab: Lab, size: Size) -> Rows:
+    """A host that was cut off ends its jobs after the other has run them: its late outcomes are dropped.
 
     It believes in a longer lease than the other, or it would have ended its commands before the other began.
     """
-    site = Site(lab, "cut", lease=LEASE)
-    site.command("b", "init")
-    site.start("c", QUEUECTL_WORKER_LOST_AFTER="3600")
-    long = set(site.enqueue("b", jobs("long", 2, LONG)))
-    site.until(lambda: site.ran(host="c") == long)
-    site.touch(GO, "b")
-    site.start("b")
-    site.enqueue("b", jobs("more", 8))
-    lab.cut("c")
-    begun = time.monotonic()
-    site.until(lambda: site.ran(host="b", attempt=2) == long)
-    taken = time.monotonic() - begun
+    site = Site(lab, "fence", lease=LEASE)
+    long, taken = _taken_over(site, QUEUECTL_WORKER_LOST_AFTER="3600")
     site.finish()
     site.touch(GO, "c")  # what still runs there ends, cut off as it is
     lab.heal("c")
     begun = time.monotonic()
     site.until(lambda: site.seen("lost_claim", host="c").keys() == long)
     back = time.monotonic() - begun
-    site.stop("b")
-    after = site.enqueue("c", jobs("after", 4))
-    site.until(lambda: site.ran(host="c") >= set(after))
-    site.finish()
+    _alone(site, "c")
     site.stop("c")
     found = site.judge()
     _once_each(site, long)
@@ -91,6 +102,31 @@ def cut(lab: Lab, size: Size) -> Rows:
         "seconds from the network's return until the late outcomes were dropped": round(back, 1),
         "runs lost with their worker": found["findings"]["lost_runs"],
     }
+
+
+def _taken_over(site: Site, **settings: str) -> tuple[set[str], float]:
+    """Cut c off while it runs jobs until b has begun them: their ids, and after how many seconds."""
+    site.command("b", "init")
+    site.start("c", **settings)
+    long = set(site.enqueue("b", jobs("long", 2, LONG)))
+    site.until(lambda: site.ran(host="c") == long)
+    site.touch(GO, "b")
+    site.start("b")
+    site.enqueue("b", jobs("more", 8))
+    assert site.running("c"), "nobody sees the commands that run there"
+    site.lab.cut("c")
+    begun = time.monotonic()
+    site.until(lambda: site.ran(host="b", attempt=2) == long)
+    return long, time.monotonic() - begun
+
+
+def _alone(site: Site, host: str) -> list[str]:
+    """Let this host run jobs alone: their ids."""
+    site.stop("b")
+    ids = site.enqueue(host, jobs(f"after-{host}", 4))
+    site.until(lambda: site.ran(host=host) >= set(ids))
+    site.finish()
+    return ids
 
 
 def _once_each(site: Site, taken: set[str]) -> None:
@@ -118,10 +154,7 @@ def power(lab: Lab, size: Size) -> Rows:
     assert {rescued[id]["outcome"] for id in long} == {"lost"}, rescued
     lab.bring_back("c")
     site.start("c")
-    site.stop("b")
-    after = site.enqueue("c", jobs("after", 4))
-    site.until(lambda: site.ran(host="c") >= set(after))
-    site.finish()
+    _alone(site, "c")
     site.stop("c")
     found = site.judge("c")
     _once_each(site, long)
@@ -190,5 +223,5 @@ def _flows(site: Site) -> None:
 
 
 SCENARIOS: dict[str, Callable[[Lab, Size], Rows]] = {
-    scenario.__name__: scenario for scenario in (share, cut, power, server, clocks, squash)
+    scenario.__name__: scenario for scenario in (share, guard, fence, power, server, clocks, squash)
 }

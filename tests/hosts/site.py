@@ -15,6 +15,7 @@ Raises
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import threading
@@ -63,13 +64,14 @@ sync pending
 """
 
 #: Starts a command again whenever it ends, until it is told to stop: what systemd does with Restart=always. (A wait that a signal
-#: interrupts says nothing of the command.)
+#: interrupts says nothing of the command. What the shell itself says of a command that was killed is no log.)
 UNIT = """stop=
 trap 'stop=yes; kill -TERM $child' TERM
+exec 3>&2 2> /dev/null
 echo $$ > /tmp/unit
 while test -z "$stop"; do
-    "$@" & child=$!
-    while kill -0 $child 2> /dev/null; do wait $child; code=$?; done
+    "$@" 2>&3 & child=$!
+    while kill -0 $child; do wait $child; code=$?; done
     test "$stop" || sleep 1
 done
 exit $code
@@ -78,6 +80,7 @@ exit $code
 #: A drop for which `count` is no limit.
 ENDLESS = 1 << 30
 
+_serial = itertools.count(1)
 
 #: What a scenario counted, for people.
 Rows = dict[str, Any]
@@ -102,18 +105,23 @@ def jobs(series: str, count: int, command: str = QUICK) -> list[dict[str, Any]]:
 
 @dataclass
 class Site:
-    """The spool `name` on the share of `lab`; `user` is who uses it there (0: root), `lease` is worker_lost_after."""
+    """A spool on the share of `lab`, and its `name` there; `user` is who uses it there (0: root), `lease` is worker_lost_after.
+
+    Unless it `is_old` its name gets a number: a scenario may be played again in the same lab.
+    """
 
     lab: Lab
     name: str
     user: int = 0
     lease: int = 180
+    is_old: bool = False
     accepted: dict[str, list[Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     ways: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.name += "" if self.is_old else f"-{next(_serial)}"
         self.spool = f"{SHARE}/{self.name}"
         self._read: dict[tuple[int, int], int] = {}
         self._guests: dict[int, Guest] = {}
@@ -177,6 +185,12 @@ class Site:
             assert answer.code == 0, f"the supervisor of {host} ended: {answer}"
         self.hear()
 
+    def running(self, host: str) -> list[str]:
+        """The commands of this spool's jobs that run on a host, by process."""
+        mark = f"QUEUECTL_SPOOL={self.spool}"
+        look = f"grep -laszx '{mark}' /proc/[0-9]*/environ | xargs -r grep -lasz '^QUEUECTL_JOB_ID='; true"
+        return self.lab.guests[host].run(look).split()
+
     def lose(self, host: str) -> None:
         """Cut the power of a host."""
         self._workers.pop(host, None)
@@ -218,9 +232,7 @@ class Site:
                     self.accepted[line] = [QUICK, DROPPED % line]
                     self.ways[f"dropped on {guest.name}"] += 1
                 self.runs += self._new(guest, RUNS)
-                for line in self._new(guest, LOG):
-                    assert line.startswith("{"), f"{guest.name} logged {line!r}"
-                    self.events.append({**json.loads(line), "on": guest.name})
+                self.events += _events(guest.name, self._new(guest, LOG))
 
     def _new(self, guest: Guest, number: int) -> list[str]:
         read, lines = self._read.get((id(guest), number), 0), guest.reports[number]
@@ -277,6 +289,14 @@ class Site:
         assert not wrong, wrong
         assert completed == len(self.accepted), f"{completed} of {len(self.accepted)} completed: {found}"
         return found
+
+
+def _events(host: str, logged: list[str]) -> list[dict[str, Any]]:
+    """What a host logged; the one line of a command that was refused is an event, too."""
+    odd = [line for line in logged if not line.startswith(("{", "queuectl: "))]
+    assert not odd, "\n".join([f"{host} logged:", *odd])
+    told = [json.loads(line) if line.startswith("{") else {"event": "refused", "reason": line} for line in logged]
+    return [{**event, "on": host} for event in told]
 
 
 class Completed:
