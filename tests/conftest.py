@@ -1,7 +1,9 @@
 """Fixtures of all tests: a spool of its own for each."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,22 @@ from tests.support import Command
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What CI asks for besides."""
     parser.addoption("--every-error", action="store_true", help="each disk call lies and fails in every way, not in one of them")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Callable[..., None]) -> Any:
+    """One process plays all scenarios of several hosts, one after the other; every other test goes to whoever is free.
+
+    (pytest-xdist 3.8 has groups for that, which pytest 9.2 does not let it make.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return module if module.endswith("hosts/test_hosts.py") else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -95,7 +95,7 @@ class Size:
     batch: int = 50
 
 
-SMALL, FULL = Size(200, 1, 25), Size(5000, 4)
+SMALL, FULL = Size(120, 1, 15), Size(5000, 4)
 
 
 def jobs(series: str, count: int, command: str = QUICK) -> list[dict[str, Any]]:
