@@ -23,6 +23,7 @@ from queuectl.crew import HELD, Hand
 from queuectl.filename import unstamp
 from queuectl.queue import Drops, Queue
 from queuectl.spool import Spool
+from queuectl.turns import Turns
 
 #: Seconds until another look after one that failed.
 PATIENCE = 1.0
@@ -47,10 +48,11 @@ SETTLED_COARSE = 2.05
 
 
 class Dealer:
-    """Deals names to hands. `unseen`: something may be in the spool that the last scan did not show."""
+    """Deals names to hands, to each in its turn if there are `turns`. `unseen`: there may be what the last scan did not show."""
 
-    def __init__(self, spool: Spool, *, trusts_times: bool) -> None:
-        self._spool, self._trusts_times = spool, trusts_times
+    def __init__(self, spool: Spool, *, trusts_times: bool, turns: Turns | None = None) -> None:
+        self._spool, self._trusts_times, self._turns = spool, trusts_times, turns
+        self._starves = False
         self._queue, self._drops = Queue(), Drops()
         self._versions: tuple[object, ...] = (None,)
         self._scanned = self._polled = self._not_before = 0.0
@@ -105,8 +107,18 @@ class Dealer:
             self._not_before = time.monotonic() + PATIENCE  # should it fail
             self._look(hands)
             self._not_before = 0.0
+        self._starves = False
         for index, hand in enumerate(waiting):
-            self._give(hand, among=len(waiting) - index)
+            if self._turns is None or self._is_turn(hand, len(waiting) - index, self._turns):
+                self._give(hand, among=len(waiting) - index)
+
+    def _is_turn(self, hand: Hand, hungry: int, turns: Turns) -> bool:
+        """Whether a hand may have names now; a turn is asked for if there are any."""
+        if not (len(self._queue) or self._drops.has_work(time.monotonic())):
+            turns.rest()
+            return False
+        self._starves = self._starves or not turns.take(hand.pid, hungry)
+        return not self._starves
 
     def _clock(self) -> float:
         return time.time() + self._spool.skew()
@@ -207,7 +219,7 @@ class Dealer:
         if not any(hand.wants for hand in hands):
             return None
         now = time.monotonic()
-        if self.unseen:
+        if self.unseen and not self._starves:
             return max(now, self._not_before, self._paused_until)
         times = [self._polled + self._interval(poll_interval)]
         if self._skipped_until is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from queuectl import render
@@ -22,13 +23,15 @@ Form = Literal["text", "json"]
 
 
 class Log:
-    """Writes events to the descriptor `fd` as text or JSON lines; `colour` for a terminal."""
+    """Writes events to the descriptor `fd` as text or JSON lines; `colour` for a terminal, `common` is said by every line."""
 
-    def __init__(self, fd: int, form: Form, *, colour: bool = False) -> None:
-        self._fd, self._form, self._colour = fd, form, colour
+    def __init__(self, fd: int, form: Form, *, colour: bool = False, common: Mapping[str, Any] | None = None) -> None:
+        self._fd, self._form, self._colour, self._common = fd, form, colour, common
 
     def event(self, event: str, **details: Any) -> None:
         """Write one line: what happened, now, and to what."""
+        if self._common:
+            details |= self._common
         line = render.event(self._form, time.time(), event, details, colour=self._colour)
         try:
             os.write(self._fd, line.encode(errors="backslashreplace"))

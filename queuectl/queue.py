@@ -181,6 +181,10 @@ class Drops:
             del self._now[name]
         return [(self._verb(name, now), name) for name in names]
 
+    def has_work(self, now: float) -> bool:
+        """Whether `take` would answer something."""
+        return bool(self._now) or any(at <= now for at in self._later.values())
+
     def _verb(self, name: str, now: float) -> str:
         _, since = self._broken.get(name, ("", now))
         return "settle" if now - since >= GRACE else "admit"

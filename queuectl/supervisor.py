@@ -32,6 +32,7 @@ from queuectl.errors import SpoolUnusable
 from queuectl.flusher import Flusher
 from queuectl.log import Log
 from queuectl.spool import Spool
+from queuectl.turns import Turns
 from queuectl.watcher import Lookout
 
 #: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
@@ -44,13 +45,16 @@ DRAIN_PAUSE = 0.25
 class Supervisor:
     """Runs `count` workers on a spool until it is told to stop, `duration` is over, or with `drain` all is done."""
 
-    def __init__(self, spool: Spool, count: int, log: Log, *, drain: bool = False, duration: float | None = None) -> None:
+    def __init__(
+        self, spool: Spool, count: int, log: Log, *, drain: bool = False, duration: float | None = None, turns: Turns | None = None
+    ) -> None:
+        self.turns = turns
         self.spool, self.count, self.log, self.drain = spool, count, log, drain
         self.ends = None if duration is None else time.monotonic() + duration
         self.name = f"{host.place().host}-{os.getpid()}-{host.nonce()}"
         self.crew = Crew()
         self.chores = Chores(spool, self.name, self.crew, log, self._moved)
-        self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared)
+        self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared, turns=turns)
         self.lookout = Lookout([spool.at("pending"), spool.at("inbox")], self.chores.warn)
         self.flusher = Flusher(spool.path)
         self.stopping = self.young = 0
@@ -59,7 +63,7 @@ class Supervisor:
 
     # -- life
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Supervise until the end; `ready` is called once all workers are up."""
         self.spool.complain = self.chores.warn
         self._open_signals()
@@ -120,7 +124,8 @@ class Supervisor:
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
-        return [self.wake, self.waker, self.chores.lock, *self.chores.pulse.descriptors(), *self.crew.descriptors()]
+        turns = self.turns.descriptors() if self.turns else []
+        return [*turns, self.wake, self.waker, self.chores.lock, *self.chores.pulse.descriptors(), *self.crew.descriptors()]
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
@@ -156,6 +161,8 @@ class Supervisor:
     def _bury(self, hand: Hand, status: int) -> None:
         hand.line.close()
         self.dealer.unseen = True
+        if self.turns:
+            self.turns.end(hand.pid)
         if status and not self.stopping:
             self.log.event("worker_died", worker=hand.name, pid=hand.pid, code=os.waitstatus_to_exitcode(status))
         young = status != 0 and time.monotonic() - hand.started < RESPAWN
@@ -214,11 +221,16 @@ class Supervisor:
             poll.register(reader, select.POLLIN)
         if self.lookout.reader is not None:
             poll.register(self.lookout.reader, select.POLLIN)
+        if self.turns:
+            poll.register(self.turns.reader, select.POLLIN)
         for fd, _ in poll.poll(self._pause() * 1000):
             if fd == self.wake:
                 executor.drain(fd)
             elif fd in by_reader:
                 self._listen(by_reader[fd])
+            elif self.turns and fd == self.turns.reader:
+                if not self.turns.hear():
+                    self.turns, self.stopping = None, max(self.stopping, 1)  # who started us is gone
             else:
                 self._hear()
 
@@ -244,6 +256,8 @@ class Supervisor:
             if verb == "want":
                 if hand.held_since:
                     self.flusher.note()
+                if self.turns:
+                    self.turns.end(hand.pid)
                 hand.wants, hand.held = int(text), set()
             elif verb == "took":
                 self.flusher.note()

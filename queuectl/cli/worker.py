@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -16,10 +17,12 @@ from queuectl.cli import show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
 from queuectl.spool import Spool
+from queuectl.turns import Turns
 
 
 def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed([
+        click.option("--spool", "paths", multiple=True, metavar="DIR", help="A spool to serve; several share the workers, in turns."),
         click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Workers to run."),
         click.option("--daemon", is_flag=True, help="Run in the background; prints its pid and its log's path."),
         click.option("--drain", is_flag=True, help="End when nothing is left to run, now or later, here or elsewhere."),
@@ -58,32 +61,64 @@ def start(spool: Spool, /, **options: Any) -> None:
     """Run jobs until told to stop; one log line for each event.
 
     Ctrl+C or TERM: finish the running jobs, then end. Again: end them now and put them back, uncounted. Several
-    `worker start` on one spool share its jobs.
+    `worker start` on one spool share its jobs. One `worker start` may serve several spools: --count workers in all, which the
+    spools with work get in turns.
 
     \b
     queuectl worker start --count 4
     queuectl worker start --daemon --log-format json
     queuectl worker start --drain
+    queuectl worker start --count 4 --spool ~/fast --spool ~/slow
     """
     _start(spool, **options)
 
 
 def _start(
-    spool: Spool, count: int, daemon: bool, drain: bool, duration: str | None, log_format: str, allow_root: bool, values: tuple[str, ...]
+    spool: Spool,
+    paths: tuple[str, ...],
+    count: int,
+    daemon: bool,
+    drain: bool,
+    duration: str | None,
+    log_format: str,
+    allow_root: bool,
+    values: tuple[str, ...],
 ) -> None:
+    seconds, flags = _seconds(duration, "--duration"), _flags(values)
+    spools = [Spool(path, flags=flags).make() for path in paths or (spool.path,)]
+    if len({each.path for each in spools}) < len(spools):
+        raise Wrong("--spool: a spool is named twice")
+    for each in spools:
+        each.guard(allow_root=allow_root)
+        each.settings()
+    form: Any = log_format
+    colour = not daemon and sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    def supervise(ready: Callable[[], None] = lambda: None) -> None:
+        _serve(spools, count, lambda common: Log(2, form, colour=colour, common=common), ready, drain=drain, duration=seconds)
+
+    if daemon:
+        name = f"workers-{host.place().host}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+        _detach(spools[0].at("logs", name), supervise)
+    else:
+        supervise()
+
+
+def _serve(
+    spools: list[Spool], count: int, log: Callable[[dict[str, str]], Log], ready: Callable[[], None], *, drain: bool, duration: float | None
+) -> None:
+    """Serve one spool in this process, several with a supervisor each."""
     from queuectl.supervisor import Supervisor
 
-    seconds = _seconds(duration, "--duration")
-    spool = Spool(spool.path, flags=_flags(values)).make()
-    spool.guard(allow_root=allow_root)
-    spool.settings()
-    form: Any = log_format
-    if not daemon:
-        log = Log(2, form, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
-        Supervisor(spool, count, log, drain=drain, duration=seconds).run()
+    if len(spools) == 1:
+        Supervisor(spools[0], count, log({}), drain=drain, duration=duration).run(ready)
         return
-    path = spool.at("logs", f"workers-{host.place().host}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log")
-    _detach(path, lambda ready: Supervisor(spool, count, Log(2, form), drain=drain, duration=seconds).run(ready))
+    from queuectl.fleet import Fleet
+
+    def serve(spool: Spool, turns: Turns, ready: Callable[[], object]) -> None:
+        Supervisor(spool, count, log({"spool": spool.path}), drain=drain, duration=duration, turns=turns).run(ready)
+
+    Fleet(count, [partial(serve, spool) for spool in spools]).run(ready)
 
 
 def _seconds(text: str | None, option: str) -> float | None:

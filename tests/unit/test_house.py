@@ -21,7 +21,7 @@ FLOORS = [
     ["filename", "retry", "render", "strict"],
     ["job", "disk", "processes", "log"],
     ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard"],
-    ["outcome", "crew", "precedence"],
+    ["outcome", "crew", "precedence", "turns"],
     ["layout"],
     ["renewal", "probe", "unique"],
     ["spool"],
@@ -34,7 +34,7 @@ FLOORS = [
     ["worker", "actions", "doctor"],
     ["dealer", "pulse"],
     ["chores"],
-    ["supervisor"],
+    ["supervisor", "fleet"],
     ["cli"],
 ]
 

@@ -1,0 +1,117 @@
+"""The fleet: one supervisor for each of several spools, in processes of their own, with a common number of workers.
+
+Promises
+    The spools are served in turns: a busy one does not keep the jobs of another waiting longer than the jobs that run.
+    A first signal lets running jobs finish, a second ends them, as with one supervisor.
+    When one supervisor ends, because its spool was drained or somebody stopped it, the others go on.
+Leaves to others
+    everything that one spool needs (supervisor), whose turn it is (turns).
+Raises
+    QueuectlError at the end, if a supervisor ended with one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from queuectl import executor, wire
+from queuectl.errors import QueuectlError
+from queuectl.turns import Round, Turns
+
+#: The signals that stop a fleet.
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Fleet:
+    """Runs supervisors, each by a call of one of `supervise` in its own process, with `count` turns among them."""
+
+    def __init__(self, count: int, supervise: Sequence[Callable[[Turns, Callable[[], object]], None]]) -> None:
+        self._supervise = supervise
+        self._pids: dict[int, int] = {}
+        self._failed: list[int] = []
+        self._told = 0
+        self._unready = set(range(len(supervise)))
+        self._round = Round(count)
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Run until all supervisors have ended; `ready` is called once when all are up."""
+        self._wake, self._waker = executor.wake_pipe()
+        for stop in _STOPS:
+            if signal.getsignal(stop) != signal.SIG_IGN:
+                signal.signal(stop, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in range(len(self._supervise)):
+            self._start(number)
+        while self._pids:
+            self._sleep()
+            self._reap()
+            if not self._unready:
+                ready()
+                ready = lambda: None  # noqa: E731
+        if self._failed:
+            raise QueuectlError(f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above")
+
+    def _start(self, number: int) -> None:
+        here, there = wire.pair()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        pid = os.fork()
+        if not pid:
+            self._be_supervisor(number, there, here)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        there.close()
+        self._pids[pid] = number
+        self._round.add(number, here)
+
+    def _be_supervisor(self, number: int, line: wire.Line, other: wire.Line) -> None:
+        """The life of the process that was just forked."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for fd in (self._wake, self._waker):
+                os.close(fd)
+            for end in (other, *self._round.lines.values()):
+                end.close()
+            for signum in _STOPS:
+                # Ctrl+C and a closed terminal reach the whole group; the fleet says what they mean.
+                signal.signal(signum, signal.SIG_IGN if signum in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+            # RACE: a TERM that came since the fork is still pending; it ends us as it would have ended the fleet.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+            self._supervise[number](Turns(line), partial(line.send, "ready"))
+            code = 0
+        except (QueuectlError, OSError) as error:
+            os.write(2, f"queuectl: {error}\n".encode(errors="backslashreplace"))
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    def _on_stop(self, number: int, _: object) -> None:
+        self._told = 2 if number == signal.SIGQUIT else self._told + 1
+        for pid in self._pids:
+            os.kill(pid, signal.SIGQUIT if self._told > 1 else signal.SIGTERM)
+
+    def _sleep(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        by_reader = {line.reader: number for number, line in self._round.lines.items()}
+        for reader in by_reader:
+            poll.register(reader, select.POLLIN)
+        for fd, _ in poll.poll():
+            if fd == self._wake:
+                executor.drain(fd)
+            elif self._round.listen(by_reader[fd]):
+                self._unready.discard(by_reader[fd])
+
+    def _reap(self) -> None:
+        for pid in list(self._pids):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                number = self._pids.pop(pid)
+                self._unready.discard(number)
+                code = os.waitstatus_to_exitcode(status)
+                if code > 0 or (code and not self._told):
+                    self._failed.append(number)

@@ -1,0 +1,106 @@
+"""One `worker start` for several spools."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from queuectl import Spool, host
+from tests.lifecycle.test_waiting import crowd
+from tests.support import Command, Workers, ids_in, until
+
+
+@pytest.fixture
+def spools(tmp_path):
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def words(spools):
+    return [word for spool in spools for word in ("--spool", str(spool))]
+
+
+def test_spools_share_the_workers_and_neither_waits_for_the_other(spools, tmp_path):
+    command, crowds = crowd(tmp_path)
+    Spool(spools[0]).enqueue_all([command] * 120)
+    Spool(spools[1]).enqueue_all([command] * 12)
+
+    with Workers(spools[0], *words(spools), "--count", "3", "--drain") as workers:
+        assert workers.process.wait(50) == 0
+
+    assert crowds() == (3, 132)
+    order = [event["spool"] for event in workers.events("completed")]
+    assert len(order) == 132
+    # Served one after the other, the last of the second spool would have been number 132, or 121 at best.
+    assert max(index for index, spool in enumerate(order) if spool == str(spools[1])) < 100
+
+
+def test_one_spool_alone_may_use_all_workers(spools, tmp_path):
+    command, crowds = crowd(tmp_path)
+    Spool(spools[0]).make()
+    with Workers(spools[0], *words(spools), "--count", "3"):
+        Spool(spools[1]).enqueue_all([command] * 30)
+        until(lambda: len(ids_in(spools[1], "completed")) == 30)
+    assert crowds() == (3, 30)
+
+
+def test_a_supervisor_that_is_stopped_or_killed_leaves_its_turns_to_the_others(spools, tmp_path):
+    Spool(spools[0]).enqueue({"command": "sleep 600", "id": "long"})
+    Spool(spools[1]).make()
+    with Workers(spools[0], *words(spools), "--count", "1") as workers:
+        until(lambda: ids_in(spools[0], "processing") == ["long"])
+        Spool(spools[1]).enqueue({"command": "true", "id": "waits"})
+        [boss] = (spools[0] / "workers").glob("*.supervisor")
+        pid = json.loads(boss.read_text())["pid"]
+
+        os.kill(pid, signal.SIGKILL)
+
+        until(lambda: ids_in(spools[1], "completed") == ["waits"])
+        Command(spools[1])("worker", "stop")
+        assert workers.process.wait(30) == 1
+    assert "1 of 2 supervisors ended with an error" in workers.log_path.read_text()
+
+
+@pytest.mark.parametrize(("signals", "state"), [([signal.SIGTERM], "completed"), ([signal.SIGTERM, signal.SIGTERM], "pending")])
+def test_a_signal_stops_all_of_them_and_a_second_one_their_jobs_too(spools, tmp_path, signals, state):
+    flag = tmp_path / "go"
+    for spool in spools:
+        Spool(spool).enqueue({"command": f"until test -e {flag}; do sleep 0.02; done", "id": "a"})
+    with Workers(spools[0], *words(spools), "--count", "2") as workers:
+        until(lambda: [ids_in(spool, "processing") for spool in spools] == [["a"], ["a"]])
+        for number, sent in enumerate(signals, 1):
+            workers.process.send_signal(sent)
+            until(lambda n=number: len(workers.events("stopping")) == 2 * n)
+        if state == "completed":
+            flag.touch()
+        assert workers.process.wait(30) == 0
+    assert [ids_in(spool, state) for spool in spools] == [["a"], ["a"]]
+
+
+def test_supervisors_whose_fleet_is_killed_end_after_their_jobs(spools, tmp_path):
+    flag = tmp_path / "go"
+    for spool in spools:
+        Spool(spool).enqueue({"command": f"until test -e {flag}; do sleep 0.02; done", "id": "a"})
+    with Workers(spools[0], *words(spools), "--count", "2") as workers:
+        until(lambda: [ids_in(spool, "processing") for spool in spools] == [["a"], ["a"]])
+        bosses = [json.loads(path.read_text())["pid"] for spool in spools for path in (spool / "workers").glob("*.supervisor")]
+        workers.process.kill()
+        flag.touch()
+        until(lambda: not any(host.is_running(pid) for pid in bosses))
+    assert [ids_in(spool, "completed") for spool in spools] == [["a"], ["a"]]
+
+
+def test_in_the_background_it_is_ready_when_all_workers_of_all_spools_are(spools):
+    for spool in spools:
+        Spool(spool).enqueue({"command": "true", "id": "a"})
+    pid, log = Command(spools[0])("worker", "start", *words(spools), "--daemon").split()
+    assert Path(log).parent == spools[0] / "logs"
+    until(lambda: [ids_in(spool, "completed") for spool in spools] == [["a"], ["a"]])
+    for spool in spools:
+        Command(spool)("worker", "stop")
+    until(lambda: not host.is_running(int(pid)))
+
+
+def test_a_spool_that_is_named_twice_is_refused(spools):
+    assert "named twice" in Command(spools[0]).refusal("worker", "start", "--spool", str(spools[0]), "--spool", f"{spools[0]}/", code=2)
