@@ -48,10 +48,10 @@ def _is_rich() -> bool:
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:
     """Print names and values, one pair a line; what is None is left out."""
+    pairs = [(name, value) for name, value in pairs if value is not None]
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        if value is not None:
-            click.echo(f"{name.ljust(width)}  {render.printable(str(value))}")
+        click.echo(f"{name.ljust(width)}  {render.printable(str(value))}")
 
 
 def block(title: str, text: str) -> None:
