@@ -3,14 +3,18 @@
     QueuectlError                 exit 1   base of all; `message` is one line: what, where, why, cure
     |-- Wrong                     exit 2   a command line or a JSON argument that is wrong
     |   |-- InvalidJob                     a job that cannot be one; carries `field`
-    |   `-- InvalidSetting                 an unknown setting, or a value it cannot have
+    |   |-- InvalidSetting                 an unknown setting, or a value it cannot have
+    |   `-- InvalidSchedule                a schedule that cannot be one
     |-- NoSuchJob                 exit 3   no job has this id
     |-- NoSuchWorker              exit 3   no worker has this name, or several begin like it
+    |-- NoSuchSchedule            exit 3   no schedule has this name
     |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
     |-- KeyTaken                  exit 4   another job with this unique key waits or runs; carries `key` and `holder`
+    |-- ScheduleTaken             exit 4   there is a schedule of this name
     |-- AmbiguousId               exit 1   several ids begin like this
     |-- WrongState                exit 1   the job is not where this verb needs it
     |-- ConfigDamaged             exit 1   config.json cannot be read; it is never overwritten
+    |-- ScheduleDamaged           exit 1   a file in schedules/ cannot be read, or is not to be trusted
     `-- SpoolError                exit 1   the spool itself
         |-- Locked                         another process holds config.json.lock or ids/.lock
         |-- SpoolMissing                   there is none at this path
@@ -48,6 +52,10 @@ class InvalidSetting(Wrong):
     """A setting's name or value is wrong."""
 
 
+class InvalidSchedule(Wrong):
+    """A schedule's JSON, its name, its time or its zone is wrong."""
+
+
 class NoSuchJob(QueuectlError):
     """No job in the spool has this id or prefix."""
 
@@ -62,6 +70,16 @@ class NoSuchWorker(QueuectlError):
     """No worker of the spool has this name or beginning, or several have."""
 
     exit_code = 3
+
+
+class NoSuchSchedule(QueuectlError):
+    """No schedule in the spool has this name."""
+
+    exit_code = 3
+
+    def __init__(self, name: str, spool: str) -> None:
+        super().__init__(f"no schedule {name!r} in {spool}; 'queuectl schedule list' shows those there are")
+        self.name = name
 
 
 class AmbiguousId(QueuectlError):
@@ -98,6 +116,16 @@ class KeyTaken(QueuectlError):
         self.holder = holder
 
 
+class ScheduleTaken(QueuectlError):
+    """There is a schedule of this name already."""
+
+    exit_code = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a schedule {name!r} already; choose another name, or 'queuectl schedule remove {name}' first")
+        self.name = name
+
+
 class WrongState(QueuectlError):
     """The job is in a state that this verb cannot act on."""
 
@@ -107,6 +135,14 @@ class ConfigDamaged(QueuectlError):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"settings in {path} are damaged ({why}); correct the file, or remove it to use the defaults")
+        self.path = path
+
+
+class ScheduleDamaged(QueuectlError):
+    """A file in schedules/ is there but cannot be understood, or is not to be trusted."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}; no job comes of it until that is mended")
         self.path = path
 
 
