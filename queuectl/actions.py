@@ -224,10 +224,7 @@ def resume(spool: Spool) -> bool:
     if not disk.unlink(spool.at(PAUSED)):
         return False
     disk.sync(spool.path)
-    # Supervisors that rest watch pending/: a file that is no job wakes them.
-    bell = spool.at("pending", f".resumed.{host.nonce()}")
-    disk.write(bell, b"", durable=False)
-    disk.unlink(bell)
+    spool.ring()
     return True
 
 

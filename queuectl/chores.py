@@ -1,13 +1,14 @@
 """The chores: what a supervisor does from time to time, beside dealing names.
 
 At every heartbeat it beats for its workers and for itself, rescues what the dead held and
-does what others asked for by files; every few minutes it clears away what nobody needs.
+does what others asked for by files; when a schedule ticks it makes a job of it; every few
+minutes it clears away what nobody needs.
 
 Promises
     One chore that fails does not keep the others from being done; it is told to `warn`.
     `wanted` says how it should stop, once a chore has found that it must: 1 after the running jobs, 2 at once.
 Leaves to others
-    who is dead (liveness, recovery), stopping (supervisor).
+    who is dead (liveness, recovery), which ticks (ticker), stopping (supervisor).
 Raises
     nothing.
 """
@@ -27,6 +28,7 @@ from queuectl.errors import QueuectlError
 from queuectl.log import Log
 from queuectl.pulse import Pulse
 from queuectl.spool import Spool
+from queuectl.ticker import Ticker
 
 #: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
 SWEEP_INTERVAL = 300.0
@@ -39,6 +41,7 @@ class Chores:
         self.spool, self.name, self.crew, self.log, self._moved = spool, name, crew, log, moved
         self.observer = liveness.Observer(spool)
         self.pulse = Pulse(spool, self.warn)
+        self.ticker = Ticker(spool, log, self.warn, moved)
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
         self._beaten = self._swept = -math.inf
@@ -76,10 +79,17 @@ class Chores:
             for chore in (self._beat, self._rescue, self._relay_requests):
                 with self.complaining():
                     chore()
+            self.ticker.hurry()
         if now - self._swept >= SWEEP_INTERVAL:
             self._swept = now
             with self.complaining():
                 self._sweep()
+        with self.complaining():
+            self.ticker.tick()
+
+    def rang(self) -> None:
+        """Something came into pending/: perhaps the bell of somebody who added a schedule."""
+        self.ticker.hurry()
 
     def hurry(self) -> None:
         """Somebody has died without a name: look now for what it left."""
@@ -87,7 +97,7 @@ class Chores:
 
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
-        return self._beaten + self.settings.heartbeat_interval
+        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at)
 
     # -- what
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, probe, recovery, renewal, results
-from queuectl.errors import InvalidJob, Locked, QueuectlError
+from queuectl import config, disk, host, ids, liveness, probe, recovery, renewal, results, timetable
+from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import LATER, MADE, STATES, Entry
 from queuectl.spool import Spool
@@ -210,6 +210,30 @@ def unreadable(spool: Spool) -> Iterator[Finding]:
             yield Finding("unreadable", f"{entry.file} cannot be read: {error.strerror}", "see the file, and the disk")
 
 
+def schedules(spool: Spool) -> Iterator[Finding]:
+    """Schedules that cannot tick, and what is remembered of those that are gone."""
+    remembered, found = list(timetable.remembered(spool)), list(timetable.files(spool))
+    names = [kept.name for kept in found]
+    for kept in found:
+        try:
+            timetable.read(spool, kept)
+        except FileNotFoundError:
+            continue  # it was paused or removed meanwhile
+        except ScheduleDamaged as error:
+            yield Finding("schedules", str(error), "correct the file, or remove it")
+        if kept.end == timetable.PAUSED and names.count(kept.name) > 1:
+            yield Finding("schedules", f"schedule {kept.name} is active, and {kept.file} is one of the same name", "remove one of the two")
+    for name in remembered:
+        try:
+            if name not in names:
+                what = f"schedules/{name}.last belongs to no schedule"
+                yield Finding("schedules", what, "--fix removes it", partial(timetable.forget, spool, name))
+            else:
+                timetable.last(spool, name)
+        except ScheduleDamaged as error:
+            yield Finding("schedules", str(error), "--fix lets it begin anew", partial(timetable.begin_anew, spool, name))
+
+
 def file_system(spool: Spool) -> Iterator[Finding]:
     """Whether the file system can do what a spool needs, and keeps our time."""
     for fault in probe.probe(spool):
@@ -242,5 +266,5 @@ def _all(spool: Spool) -> Iterator[Entry]:
 #: In this order: what is missing before what is in it.
 CHECKS = (
     directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn,
-    duplicates, unreadable, links, records, once_huge,
+    duplicates, unreadable, links, records, schedules, once_huge,
 )  # fmt: skip

@@ -62,6 +62,21 @@ def _space() -> str:
         return "0"
 
 
+def zone() -> str | None:
+    """The name of the time zone of this process, such as "Europe/Berlin"; None if it has none that others would know."""
+    import zoneinfo
+
+    named = os.environ.get("TZ", "/etc/localtime").removeprefix(":")
+    if not named or (named == "/etc/localtime" and not os.path.lexists(named)):
+        return "UTC"  # as the C library has it
+    name = os.path.realpath(named).partition("/zoneinfo/")[2] if named.startswith("/") else named
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+    return name
+
+
 def is_shared(path: str) -> bool:
     """Whether other hosts may use the file system of `path`; on any other, another boot is a boot that is over."""
     return mount(path).kind.startswith(_NETWORK)

@@ -39,7 +39,7 @@ NESTED = ("processing", "blocked")
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
 
 #: The directories that are made when they are first needed: states and others.
-LATER = ("held", "blocked", "unique", "limits", "batches")
+LATER = ("held", "blocked", "unique", "limits", "batches", "schedules")
 
 #: The directories that every spool has.
 MADE = (*(state for state in STATES if state not in LATER), *BESIDE)
@@ -206,6 +206,12 @@ class Layout:
     def is_paused(self) -> bool:
         """Whether somebody has paused this spool: no job is claimed until it is resumed."""
         return disk.is_there(self.at(PAUSED))
+
+    def ring(self) -> None:
+        """Wake supervisors on this host that rest: they watch pending/, and a file that is no job is enough."""
+        bell = self.at("pending", f".bell.{host.nonce()}")
+        disk.write(bell, b"", durable=False)
+        disk.unlink(bell)
 
     def now(self) -> float:
         """The time by which jobs become due: where several hosts share a spool, that of their file server."""

@@ -277,5 +277,6 @@ class Supervisor:
     def _hear(self) -> None:
         if self.lookout.hear():
             self.dealer.rang()
+            self.chores.rang()
         else:
             self.dealer.armed()
