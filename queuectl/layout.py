@@ -210,8 +210,9 @@ class Layout:
     def ring(self) -> None:
         """Wake supervisors on this host that rest: they watch pending/, and a file that is no job is enough."""
         bell = self.at("pending", f".bell.{host.nonce()}")
-        disk.write(bell, b"", durable=False)
-        disk.unlink(bell)
+        with contextlib.suppress(OSError):  # they will look without it, later
+            disk.write(bell, b"", durable=False)
+            disk.unlink(bell)
 
     def now(self) -> float:
         """The time by which jobs become due: where several hosts share a spool, that of their file server."""

@@ -15,12 +15,29 @@ import time
 
 import pytest
 
-from queuectl import Spool, actions, admission, blocked, config, executor, inbox, limits, liveness, lookup, recovery, renewal, unique
+from queuectl import (
+    Spool,
+    actions,
+    admission,
+    blocked,
+    config,
+    executor,
+    inbox,
+    limits,
+    liveness,
+    lookup,
+    recovery,
+    renewal,
+    schedule,
+    timetable,
+    unique,
+)
 from queuectl import worker as room
 from queuectl.errors import KeyTaken
 from queuectl.filename import decode
 from queuectl.layout import STATES
 from queuectl.log import Log
+from queuectl.ticker import Ticker
 from queuectl.wire import pair
 from queuectl.worker import Worker
 from tests.faults import seam
@@ -611,6 +628,113 @@ class RetryNow(Hold):
 
     def live(self):
         actions.retry(self.spool, lookup.find(self.spool, "a"))
+
+
+class ScheduleAdd(Life):
+    rule = {"cron": "0 * * * *", "zone": "UTC", "catch_up": "all", "job": {"command": ["true"]}}
+
+    def live(self):
+        timetable.add(self.spool, "hourly", self.rule)
+
+    def check(self, *, survived):
+        found = list(timetable.files(self.spool))
+        assert len(found) == 1 if survived else len(found) <= 1
+        if not found:
+            timetable.add(self.spool, "hourly", self.rule)
+        [kept] = timetable.files(self.spool)
+        assert timetable.read(self.spool, kept).cron == "0 * * * *"
+
+
+class ScheduleTick(ScheduleAdd):
+    """Ticks that are due become jobs. Whoever looks next makes the others, and none again."""
+
+    def prepare(self):
+        super().prepare()
+        timetable.add(self.spool, "hourly", self.rule)
+        self.began = int(time.time()) - 2 * 3600
+        timetable.remember(self.spool, "hourly", self.began)
+        file = self.path / "schedules" / "hourly.json"
+        file.write_text(json.dumps({**self.rule, "created_at": "2026-01-01T00:00:00Z"}))
+
+    def live(self):
+        self.look(1)
+
+    def look(self, times=3):
+        warnings = []
+        ticker = Ticker(self.spool, Log(os.open(os.devnull, os.O_WRONLY), "json"), warnings.append, lambda: None)
+        for _ in range(times):
+            ticker.hurry()
+            ticker.tick()
+        return warnings
+
+    def check(self, *, survived):
+        audit_ids = {entry.name.id for entry in self.spool.entries("pending")}
+        assert self.look() == []
+        [kept] = timetable.files(self.spool)
+        rule = timetable.read(self.spool, kept)
+        until = timetable.last(self.spool, "hourly")
+        expected = schedule.due(rule, self.began, until).ticks
+        assert len(expected) >= 2
+        assert sorted(entry.name.id for entry in self.spool.entries("pending")) == [schedule.tick_id("hourly", tick) for tick in expected]
+        assert audit_ids <= {entry.name.id for entry in self.spool.entries("pending")}
+
+
+class ScheduleMissed(ScheduleTick):
+    """Ticks that are not made up: that is remembered."""
+
+    rule = {**ScheduleAdd.rule, "catch_up": "none"}
+
+    def check(self, *, survived):
+        assert self.look() == []
+        assert timetable.last(self.spool, "hourly") > self.began
+
+
+class SchedulePause(ScheduleAdd):
+    state, other = timetable.ACTIVE, timetable.PAUSED
+
+    def prepare(self):
+        super().prepare()
+        timetable.add(self.spool, "hourly", self.rule)
+
+    def live(self):
+        timetable.pause(self.spool, "hourly")
+
+    def check(self, *, survived):
+        [kept] = timetable.files(self.spool)
+        assert kept.end in ({self.other} if survived else {self.state, self.other})
+        assert timetable.read(self.spool, kept)
+
+
+class ScheduleResume(SchedulePause):
+    state, other = timetable.PAUSED, timetable.ACTIVE
+
+    def prepare(self):
+        super().prepare()
+        timetable.pause(self.spool, "hourly")
+
+    def live(self):
+        timetable.resume(self.spool, "hourly")
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        [kept] = timetable.files(self.spool)
+        # What came during the pause is dealt with before it ticks again.
+        assert kept.end == timetable.PAUSED or timetable.last(self.spool, "hourly")
+
+
+class ScheduleRemove(SchedulePause):
+    def prepare(self):
+        super().prepare()
+        timetable.remember(self.spool, "hourly", 1)
+
+    def live(self):
+        timetable.remove(self.spool, "hourly")
+
+    def check(self, *, survived):
+        assert len(list(timetable.files(self.spool))) <= (0 if survived else 1)
+        if not list(timetable.files(self.spool)):
+            timetable.add(self.spool, "hourly", self.rule)
+            assert timetable.last(self.spool, "hourly") is None
 
 
 KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]
