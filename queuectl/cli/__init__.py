@@ -39,6 +39,7 @@ COMMANDS = {
     "cancel": ("act", "Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL)."),
     "remove": ("act", "Remove jobs from the spool, with their logs and history; their ids are free again."),
     "prune": ("act", "Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead."),
+    "schedule": ("schedule", "Schedules: jobs that come again and again, by cron's rules or at an interval."),
     "dlq": ("dlq", "The dead letters: jobs out of retries, or cancelled."),
     "config": ("settings", "Settings of the spool."),
     "pause": ("act", "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does."),

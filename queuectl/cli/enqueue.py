@@ -70,16 +70,17 @@ def enqueue_(
         raise click.UsageError(
             f"give one job, not {names}" if names else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE"
         )
-    defaults = _defaults(flags)
+    defaults = read_flags(flags)
     is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
     if path is not None or (words == ("-",) and not is_program):
         _enqueue_many(spool, _lines(path or "-"), defaults, skip_bad=skip_bad)
         return
-    record = {"command": list(words)} if is_program else _record(words, command, job)
-    click.echo(spool.enqueue(_job(record, defaults)))
+    record = {"command": list(words)} if is_program else read_record(words, command, job)
+    click.echo(spool.enqueue(complete_job(record, defaults)))
 
 
-def _record(words: tuple[str, ...], command: str | None, job: str | None) -> object:
+def read_record(words: tuple[str, ...], command: str | None, job: str | None) -> object:
+    """The job that was asked for: JSON, a command after -c, or a program, unless it came after --."""
     if command is not None:
         return {"command": command}
     text = job if job is not None else words[0]
@@ -90,7 +91,7 @@ def _record(words: tuple[str, ...], command: str | None, job: str | None) -> obj
     return {"command": list(words)}
 
 
-def _defaults(flags: dict[str, Any]) -> dict[str, Any]:
+def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
     """The fields that the command line gives to every job: `forced` by flags, else where a job says nothing."""
     run_at = flags.pop("run_at")
     if run_at is not None:
@@ -125,7 +126,8 @@ def _exported(wanted: str) -> dict[str, str]:
     return {name: value for name, value in ours.items() if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)}
 
 
-def _job(record: object, defaults: dict[str, Any]) -> Job:
+def complete_job(record: object, defaults: dict[str, Any]) -> Job:
+    """The job of a record and of what `read_flags` found."""
     if not isinstance(record, dict):
         return from_dict(record)
     env = record.get("env", {})
@@ -172,7 +174,7 @@ def _read(spool: Spool, lines: Iterable[bytes], defaults: dict[str, Any]) -> tup
         if not line.strip():
             continue
         try:
-            job = _job(load(line), defaults)
+            job = complete_job(load(line), defaults)
             if job.id is not None:
                 if job.id in first:
                     raise InvalidJob(f"{job.id!r} is the id of line {first[job.id]} already", "id")
