@@ -84,8 +84,9 @@ class Chores:
             self._swept = now
             with self.complaining():
                 self._sweep()
-        with self.complaining():
-            self.ticker.tick()
+        if time.monotonic() >= self.ticker.wakes_at:
+            with self.complaining():
+                self.ticker.tick()
 
     def rang(self) -> None:
         """Something came into pending/: perhaps the bell of somebody who added a schedule."""

@@ -181,9 +181,11 @@ def _job(value: Any) -> dict[str, Any]:
     if own:
         raise ValueError(f"job: {own}: comes with each tick; leave it out")
     try:
-        from_dict(value)
+        job = from_dict(value)
     except InvalidJob as error:
         raise ValueError(f"job: {error}") from None
+    if job.predecessors:
+        raise ValueError("job: after: a job that comes again and again cannot wait for one that ends once; leave it out")
     return value
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from queuectl import disk, timetable
 from queuectl import schedule as rules
-from queuectl.errors import IdTaken, QueuectlError
+from queuectl.errors import IdTaken, KeyTaken, QueuectlError
 from queuectl.log import Log
 from queuectl.schedule import Schedule
 from queuectl.spool import Spool
@@ -50,9 +50,7 @@ class Ticker:
         self.wakes_at = -math.inf
 
     def tick(self) -> None:
-        """Create the jobs that are due, if it is time to look."""
-        if time.monotonic() < self.wakes_at:
-            return
+        """Look at all schedules, and create the jobs that are due."""
         self.wakes_at = math.inf  # should it fail: until somebody says hurry
         found = [kept for kept in timetable.files(self._spool) if kept.end == ACTIVE]
         names = {kept.name for kept in found}
@@ -115,6 +113,9 @@ class Ticker:
             if error.state is None:
                 # RACE: on another host somebody is between the id and the job; or has died there, until the sweep frees the id.
                 return False
+        except KeyTaken as error:
+            # What is unique comes once at a time: while the last one runs there is no other.
+            self._log.event("skipped", schedule=name, tick=str(job.id), unique=error.key, holder=error.holder)
         else:
             self._log.event("ticked", job=job.id, schedule=name)
             self._moved()

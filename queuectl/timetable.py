@@ -102,7 +102,7 @@ def add(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> None
     """Add a schedule, or its JSON object; it ticks from now on. A `cron` without `zone` is in the zone of this machine."""
     rules.check_name(name)
     data = _checked(spool.make(), name, schedule)
-    disk.make(spool.at(PLACE))
+    spool.need(PLACE)
     disk.sync(spool.path)
     if any(disk.is_there(spool.at(Kept(name, end).file)) for end in (ACTIVE, PAUSED)):
         raise ScheduleTaken(name)
@@ -163,7 +163,7 @@ def resume(spool: Spool, name: str) -> bool:
     except ScheduleDamaged:
         pass  # this mends it
     # CRASH: dying after this leaves it paused, as it was.
-    remember(spool, name, now)
+    remember(spool, name, now, anyway=True)
     is_resumed = _turn(spool, name, PAUSED, ACTIVE)
     spool.ring()
     return is_resumed
@@ -213,17 +213,21 @@ def since(spool: Spool, name: str, schedule: Schedule) -> int:
     return max(schedule.created_at or 0, last(spool, name) or 0)
 
 
-def remember(spool: Spool, name: str, tick: int) -> None:
-    """Take note that all ticks until this one have been dealt with."""
+def remember(spool: Spool, name: str, tick: int, *, anyway: bool = False) -> None:
+    """Take note that all ticks until this one have been dealt with; unless somebody is ahead of us, or it must be `anyway`."""
     temporary = spool.temporary()
     disk.write(temporary, units.iso(tick).encode() + b"\n")
+    # RACE: of two that do this at once the earlier tick may win: the other one's job has its id, so it comes but once.
+    if not anyway and (last(spool, name) or 0) >= tick:
+        disk.unlink(temporary)
+        return
     # CRASH: dying before this leaves a tick whose id is taken, and a file in tmp/.
     disk.replace(temporary, spool.at(PLACE, name + LAST))
 
 
 def begin_anew(spool: Spool, name: str) -> None:
     """Take all ticks until now for dealt with, whatever is remembered."""
-    remember(spool, name, int(spool.now()))
+    remember(spool, name, int(spool.now()), anyway=True)
 
 
 def forget(spool: Spool, name: str) -> None:

@@ -663,7 +663,6 @@ class ScheduleTick(ScheduleAdd):
         warnings = []
         ticker = Ticker(self.spool, Log(os.open(os.devnull, os.O_WRONLY), "json"), warnings.append, lambda: None)
         for _ in range(times):
-            ticker.hurry()
             ticker.tick()
         return warnings
 

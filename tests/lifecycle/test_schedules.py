@@ -3,7 +3,7 @@
 import json
 import re
 
-from queuectl.units import instant
+from queuectl.units import instant, iso
 from tests.support import Workers, ids_in, until
 
 
@@ -156,3 +156,20 @@ def test_pausing_resuming_and_removing_are_said(queuectl, path):
     assert queuectl("schedule", "resume", "a") == "a was not paused\n"
     assert queuectl("schedule", "remove", "a") == "a removed\n"
     assert queuectl("doctor") == "healthy\n"
+
+
+def test_two_supervisors_make_up_what_was_missed_together(queuectl, path, tmp_path):
+    queuectl("schedule", "add", "often", "--every", "1m", "--catch-up", "all", "-c", f"echo $QUEUECTL_JOB_ID >> {tmp_path}/ran")
+    file = path / "schedules" / "often.json"
+    record = json.loads(file.read_text())
+    began = instant(record["created_at"]) - 200 * 60
+    file.write_text(json.dumps({**record, "created_at": iso(began)}))
+    with Workers(path, "--count", "2") as one, Workers(path, "--count", "2") as other:
+        until(lambda: len(ids_in(path, "completed")) >= 200)
+        queuectl("schedule", "pause", "often")
+        until(lambda: not ids_in(path, "pending") and not ids_in(path, "processing"))
+        ids = ids_in(path, "completed")
+        assert times(ids) == [began + 60 * number for number in range(1, len(ids) + 1)]
+        assert sorted((tmp_path / "ran").read_text().split()) == ids
+        assert one.events("warning") == other.events("warning") == []
+        assert one.events("missed") == other.events("missed") == []

@@ -39,15 +39,15 @@ class Desk:
     """A ticker of one supervisor, and what it said."""
 
     def __init__(self, spool, path):
-        self.log, self.warnings, self.moved = path, [], 0
+        self.log, self.warnings, self.moved, self.then = path, [], 0, lambda: None
         fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self.ticker = Ticker(spool, Log(fd, "json"), self.warnings.append, self._move)
 
     def _move(self):
         self.moved += 1
+        self.then()
 
     def look(self):
-        self.ticker.hurry()
         self.ticker.tick()
 
     def events(self, what):
@@ -291,6 +291,42 @@ def test_two_supervisors_make_one_job_of_a_tick(spool, path, desk, tmp_path):
     assert other.events("ticked") == []
 
 
+def test_a_supervisor_that_was_overtaken_by_another_repeats_nothing(spool, path, desk, tmp_path):
+    other = Desk(spool, tmp_path / "other")
+    timetable.add(spool, "nightly", {**HOURLY, "catch_up": "all"})
+    spool.time = NOON + 3 * 3600
+
+    def overtake():
+        desk.then = lambda: None
+        timetable.remember(spool, "nightly", int(NOON) + 3600)
+        other.look()
+        for entry in list(spool.entries("pending")):
+            actions.remove(spool, entry)
+
+    desk.then = overtake
+    desk.look()
+
+    assert (len(desk.events("ticked")), len(other.events("ticked"))) == (1, 2)
+    assert ticked(path) == []
+
+
+def test_a_tick_is_skipped_while_a_job_with_its_key_waits_or_runs(spool, path, desk):
+    timetable.add(spool, "nightly", {**HOURLY, "job": {"command": "true", "unique": "backup"}})
+    for hours in (1, 2):
+        spool.time = NOON + hours * 3600
+        desk.look()
+    assert ticked(path) == ["20261122T130000Z"]
+    [event] = desk.events("skipped")
+    assert (event["tick"], event["unique"], event["holder"]) == ("nightly-20261122T140000Z", "backup", "nightly-20261122T130000Z")
+    [entry] = spool.entries("pending")
+    spool.move(entry, "completed", entry.name)
+    desk.look()
+    spool.time = NOON + 3 * 3600
+    desk.look()
+    assert ticked(path) == ["20261122T150000Z"]
+    assert desk.warnings == []
+
+
 def forgetful(spool, name):
     """As if the one who ticked had died before it could remember."""
     timetable.forget(spool, name)
@@ -304,8 +340,10 @@ def test_a_tick_that_nobody_remembers_is_not_doubled_while_its_job_is_there(spoo
         forgetful(spool, "nightly")
         [entry] = spool.entries_of("nightly-20261122T130000Z")
         spool.move(entry, state, entry.name)
-        for _ in range(2):  # first it lets somebody else go on who might be just doing it
-            desk.look()
+        desk.look()  # somebody else might be just doing it, and remember it soon
+        assert timetable.last(spool, "nightly") is None
+        assert desk.ticker.wakes_at - time.monotonic() <= 1
+        desk.look()
         assert timetable.last(spool, "nightly") == NOON + 3600
     assert len(list(spool.entries_of("nightly-20261122T130000Z"))) == 1
     assert len(desk.events("ticked")) == 1

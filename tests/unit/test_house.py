@@ -218,6 +218,12 @@ def test_the_command_line_imports_little():
     assert not modules & {"rich", "watchdog", "filelock", "asyncio", "subprocess", "difflib", "hypothesis", "urllib", "typing_extensions"}
 
 
+def test_a_supervisor_knows_cron_only_when_there_is_a_schedule():
+    modules = loaded("import queuectl.supervisor, queuectl.cli.worker")
+
+    assert not modules & {"cronsim", "zoneinfo"}
+
+
 def test_the_library_imports_without_click():
     modules = loaded("from queuectl import Spool, Job; Spool, Job")
 

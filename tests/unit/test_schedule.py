@@ -323,6 +323,7 @@ REFUSED = [
     ({"job": {**JOB, "id": "x"}, "every": 5}, "id: comes with each tick"),
     ({"job": {**JOB, "run_at": "2026-11-22T10:15:00Z"}, "every": 5}, "run_at: comes with each tick"),
     ({"job": {**JOB, "delay": 5}, "every": 5}, "delay: comes with each tick"),
+    ({"job": {**JOB, "after": ["x"]}, "every": 5}, "after: a job that comes again"),
     ({"job": JOB, "cron": 5}, "cron: must be a string"),
     ({"job": JOB, "cron": ""}, "number of fields"),
     ({"job": JOB, "cron": "61 * * * *"}, "bad minute"),
