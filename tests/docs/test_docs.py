@@ -115,6 +115,24 @@ def test_the_python_of_the_readme_enqueues(path, queuectl):
     assert queuectl.json("list")[0]["priority"] == 9
 
 
+def test_the_python_of_the_schedules_adds_one(path, queuectl):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL)
+
+    subprocess.run([sys.executable, "-c", code.replace("~/.queuectl", str(path))], check=True)
+
+    [record] = queuectl.json("schedule", "list")
+    assert (record["name"], record["cron"], record["zone"]) == ("nightly", "30 2 * * *", "Europe/Berlin")
+
+
+def test_the_commands_of_the_schedules_are_commands(queuectl):
+    [block] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL)
+
+    for line in block.splitlines():
+        queuectl(*shlex.split(line, comments=True)[1:])
+
+    assert sorted(record["state"] for record in queuectl.json("schedule", "list")) == ["active", "paused"]
+
+
 PRODUCERS = [("sh", "drop.sh"), (sys.executable, "drop.py"), ("node", "drop.mjs")]
 
 
