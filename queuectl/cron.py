@@ -39,9 +39,6 @@ NICKNAMES = {
     "@hourly": "0 * * * *",
 }
 
-#: No zone has ever put its clocks by more than a day and some hours.
-_SHIFT = 26 * 3600
-
 _DAY = 86400
 
 
@@ -109,16 +106,12 @@ def _offset(moment: int, where: tzinfo) -> int:
 
 def _fixed(text: str, where: tzinfo, after: int) -> Iterator[int]:
     """Each time on the wall once: the first time that it is shown, or when the gap is over in which it is."""
-    begin = _wall(after, where)
-    if _change(after - _SHIFT, after + _SHIFT, _offset(after - _SHIFT, where), where) is not None:
-        # What the wall shows now, or has shown already, may come later: see what was to come before.
-        begin -= timedelta(seconds=_SHIFT)
-    for shown in _days(text, begin):
+    for shown in _days(text, _wall(after, where)):
         real = shown
         while _wall(tick := int(real.replace(tzinfo=where).timestamp()), where) != real:
             real = real.replace(second=0) + timedelta(minutes=1)
         if tick > after:
-            after = tick  # several times in one gap are one tick
+            after = tick  # not what the wall shows again, and several times in one gap are one tick
             yield tick
 
 
