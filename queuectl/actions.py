@@ -245,13 +245,14 @@ class Chosen(NamedTuple):
 def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> tuple[list[str], list[str]]:
     """Stop supervisors of this spool, and workers here that outlived theirs, and wait for them.
 
-    Those of other hosts are asked by files, which they see at their next heartbeat. Answers (who stopped, who still runs).
+    Those of other hosts, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
+    stopped, who still runs).
     """
     workers = [who for name in liveness.names(spool) if (who := liveness.read(spool, name)) and _is_held(spool, who, ".lock")]
     chosen = _by_supervisor(spool, chosen)
     supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
     bosses = {who.worker for who in liveness.supervisors(spool)}
-    orphans = [who for who in workers if who.supervisor not in bosses and chosen.has(who)]
+    orphans = [who for who in workers if who.supervisor and who.supervisor not in bosses and chosen.has(who)]
     told = {who.pid: who for who in [*supervisors, *orphans]}
     for pid in told:
         cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
@@ -260,23 +261,36 @@ def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> t
         liveness.ask_to_stop(spool, who.worker, now=now)
     deadline = None if timeout is None else time.monotonic() + timeout
     observer = liveness.Observer(spool)
+    consumers = _ask_consumers(spool, chosen, observer, now=now)
 
     def left() -> list[str]:
         here = [str(pid) for pid in _left(spool, told, workers)]
+        here += [name for worker, name in consumers.items() if (who := liveness.read(spool, worker)) and observer.is_alive(worker, who)]
         return here + [f"{who.pid} on {who.host}" for who in away if observer.runs(who)]
 
     still = left()
     while still and (deadline is None or time.monotonic() < deadline):
         time.sleep(PAUSE)
         still = left()
-    everybody = [*map(str, told), *(f"{who.pid} on {who.host}" for who in away)]
+    everybody = [*map(str, told), *consumers.values(), *(f"{who.pid} on {who.host}" for who in away)]
     return sorted(set(everybody) - set(still)), still
+
+
+def _ask_consumers(spool: Spool, chosen: Chosen, observer: liveness.Observer, *, now: bool) -> dict[str, str]:
+    """Ask the Python programs among the workers to stop, which have no supervisor: {worker: what people call it}."""
+    asked = {}
+    for worker in liveness.names(spool):
+        who = liveness.read(spool, worker)
+        if who and not who.supervisor and chosen.has(who) and observer.is_alive(worker, who):
+            liveness.ask_to_stop(spool, worker, now=now)
+            asked[worker] = str(who.pid) if who.is_here else f"{who.pid} on {who.host}"
+    return asked
 
 
 def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
     """The same with names of supervisors, for beginnings of names of workers or supervisors."""
     known = {who.worker: who.worker for who in liveness.every_supervisor(spool)}
-    known |= {name: who.supervisor for name in liveness.names(spool) if (who := liveness.read(spool, name))}
+    known |= {name: who.supervisor or name for name in liveness.names(spool) if (who := liveness.read(spool, name))}
     found = []
     for text in chosen.names:
         meant = {boss for name, boss in known.items() if name == text} or {boss for name, boss in known.items() if name.startswith(text)}

@@ -2,6 +2,7 @@
 
 On this host a signal tells the worker at once that there is one; elsewhere its
 supervisor finds it at the next heartbeat. The worker ends the command, and the request goes.
+A consumer in Python has no supervisor and understands no signals: it looks for itself.
 
 Promises
     A request that came too late for its job is removed and harms no other.
@@ -39,7 +40,7 @@ def request(spool: Spool, entry: Entry) -> bool:
         disk.unlink(path)
         return False
     who = liveness.read(spool, entry.worker or "")
-    if who and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
+    if who and who.supervisor and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
         tell(who.pid, signal.SIGUSR1)
     return True
 

@@ -13,6 +13,8 @@
     |-- ScheduleTaken             exit 4   there is a schedule of this name
     |-- AmbiguousId               exit 1   several ids begin like this
     |-- WrongState                exit 1   the job is not where this verb needs it
+    |-- LostClaim                 exit 1   a job was rescued while a Python program worked on it; carries `id` and `worker`
+    |-- TimedOut                  exit 1   jobs that were waited for had not ended in time; a TimeoutError, too; carries `ids`
     |-- ConfigDamaged             exit 1   config.json cannot be read; it is never overwritten
     |-- ScheduleDamaged           exit 1   a file in schedules/ cannot be read, or is not to be trusted
     `-- SpoolError                exit 1   the spool itself
@@ -128,6 +130,27 @@ class ScheduleTaken(QueuectlError):
 
 class WrongState(QueuectlError):
     """The job is in a state that this verb cannot act on."""
+
+
+class LostClaim(QueuectlError):
+    """Others took the worker for dead while it worked on a job: the job is theirs, and this outcome was dropped."""
+
+    def __init__(self, id: str, worker: str) -> None:
+        super().__init__(
+            f"job {id} is no longer ours: worker {worker} gave no sign of life for too long, or its files were removed, "
+            "so the job was rescued and may run again; undo what must not happen twice"
+        )
+        self.id = id
+        self.worker = worker
+
+
+class TimedOut(QueuectlError, TimeoutError):
+    """Jobs that were waited for are neither completed nor dead yet."""
+
+    def __init__(self, ids: list[str], seconds: float) -> None:
+        some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
+        super().__init__(f"not ended after {seconds:g} s: {some}; wait longer, or see 'queuectl list'")
+        self.ids = ids
 
 
 class ConfigDamaged(QueuectlError):

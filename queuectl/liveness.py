@@ -69,7 +69,10 @@ _KINDS = (str, str, str, str, int, str, int, float | int)
 
 
 def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, int]:
-    """Make this process a worker of the spool: its record, and the descriptor that must stay open."""
+    """Make this process a worker of the spool: its record, and the descriptor that must stay open.
+
+    `supervisor` is "" for a consumer in Python, which nobody supervises.
+    """
     place = host.place()
     worker = f"{place.host}-{os.getpid()}-{host.nonce()}"
     record = Record(worker, *place, os.getpid(), supervisor, supervisor_pid, time.time())

@@ -31,7 +31,8 @@ def meaning(ended: Ended, success: tuple[int, ...] = (0,)) -> tuple[Outcome, str
         return "failed", ended.reason
     if ended.signal:
         return "failed", f"ended by signal {ended.signal} ({signal_name(ended.signal)})"
-    return ("completed", None) if ended.exit_code in success else ("failed", f"exit code {ended.exit_code}")
+    # What was no command has no exit code: it says by its reason that it failed.
+    return ("completed", None) if ended.exit_code in (None, *success) else ("failed", f"exit code {ended.exit_code}")
 
 
 def signal_name(number: int) -> str:

@@ -32,10 +32,11 @@ FLOORS = [
     ["gate", "waiting"],
     ["filing"],
     ["worker", "actions", "doctor"],
-    ["dealer", "pulse", "ticker"],
-    ["chores"],
+    ["dealer", "pulse", "ticker", "heart"],
+    ["chores", "claimed"],
+    ["consumer"],
     ["supervisor", "fleet"],
-    ["cli"],
+    ["cli", "api"],
 ]
 
 
@@ -91,7 +92,7 @@ def test_imports_go_down_only(path):
         ("cronsim", {"cron"}),
         ("zoneinfo", {"cron", "host"}),
         ("subprocess", {"processes"}),
-        ("threading", set()),
+        ("threading", {"heart", "claimed"}),
         ("multiprocessing", set()),
     ],
 )
