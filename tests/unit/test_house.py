@@ -37,6 +37,8 @@ FLOORS = [
     ["consumer"],
     ["supervisor", "fleet"],
     ["cli", "api"],
+    ["testing"],
+    ["pytest_plugin"],
 ]
 
 
@@ -91,8 +93,9 @@ def test_imports_go_down_only(path):
         ("rich", {"cli"}),
         ("cronsim", {"cron"}),
         ("zoneinfo", {"cron", "host"}),
-        ("subprocess", {"processes"}),
+        ("subprocess", {"processes", "testing"}),
         ("threading", {"heart", "claimed"}),
+        ("pytest", {"pytest_plugin"}),
         ("multiprocessing", set()),
     ],
 )
