@@ -20,7 +20,9 @@ from queuectl import (
     actions,
     admission,
     blocked,
+    claimed,
     config,
+    consumer,
     executor,
     inbox,
     limits,
@@ -734,6 +736,85 @@ class ScheduleRemove(SchedulePause):
         if not list(timetable.files(self.spool)):
             timetable.add(self.spool, "hourly", self.rule)
             assert timetable.last(self.spool, "hourly") is None
+
+
+class Consume(Complete):
+    """A Python program takes a job and works on it."""
+
+    def work(self, job):
+        """What it does inside of the block."""
+
+    def live(self):
+        for room in (claimed, consumer):
+            room.PATIENCE = 0.01  # seconds until it tries again
+        with contextlib.suppress(KeyboardInterrupt):
+            for job in self.spool.consume(wait=False):
+                with job:
+                    self.work(job)
+
+
+class ConsumeFailing(Consume):
+    ends = {"failed"}
+
+    def work(self, job):
+        raise ValueError("no luck")
+
+
+class ConsumeForGood(Consume):
+    ends = {"failed", "dead"}
+
+    def work(self, job):
+        job.fail("no use", retry=False)
+
+
+class ConsumeInterrupted(Consume):
+    def work(self, job):
+        raise KeyboardInterrupt
+
+    def check(self, *, survived):
+        [entry] = self.spool.entries_of("a")
+        assert (entry.state, entry.name.attempts) == ("pending", 0) or (
+            not survived and (entry.state, entry.name.attempts) == ("failed", 1)
+        )
+
+
+class ConsumeCancelled(Consume):
+    ends = {"failed", "dead"}
+
+    def work(self, job):
+        actions.cancel(self.spool, "a")
+        assert job.is_cancelled()
+
+
+class ConsumeDrop(Consume):
+    """The job is a drop that it admits first."""
+
+    def prepare(self):
+        self.spool.make()
+        (self.path / "pending" / "x.json").write_text('{"id": "a", "command": ["true"]}')
+
+    def check(self, *, survived):
+        with self.enrolled() as worker:
+            for drop in self.spool.drops():
+                assert isinstance(admission.admit(self.spool, drop, worker, last=True), admission.Admitted)
+        super().check(survived=survived)
+
+
+class ConsumeLimited(Consume, Limited):
+    """The job has a limit: its token is taken, and comes back."""
+
+
+class ConsumeAfter(Consume):
+    """Another job waits for the one that is consumed."""
+
+    def prepare(self):
+        super().prepare()
+        self.put("b", after=["a"], priority=9)
+
+    def check(self, *, survived):
+        states = {entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)}
+        assert not survived or states == {"a": "completed", "b": "completed"}
+        assert (states["a"], states["b"]) != ("completed", "blocked"), "nobody woke it"
 
 
 KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]

@@ -111,13 +111,12 @@ def test_settings_are_those_of_the_workers(under_test):
     assert result.outcome == "timeout"
 
 
-def test_a_drain_that_takes_too_long_fails_with_the_log_and_leaves_nothing_running(under_test, path):
+def test_a_drain_that_takes_too_long_fails_and_leaves_nothing_running(under_test, path):
     under_test.enqueue("sleep 600", id="a")
 
-    with pytest.raises(AssertionError, match="not done after 0.5 s") as caught:
+    with pytest.raises(AssertionError, match="not done after 0.5 s"):
         under_test.drain(timeout=0.5)
 
-    assert "started" in str(caught.value)
     assert under_test.get("a").attempts == 0
     assert os.listdir(path / "workers") == []
     assert processes.carrying({f"QUEUECTL_SPOOL={path}".encode()}) == []
