@@ -745,8 +745,7 @@ class Consume(Complete):
         """What it does inside of the block."""
 
     def live(self):
-        for room in (claimed, consumer):
-            room.PATIENCE = 0.01  # seconds until it tries again
+        claimed.PATIENCE = consumer.PATIENCE = 0.01  # seconds until it tries again
         with contextlib.suppress(KeyboardInterrupt):
             for job in self.spool.consume(wait=False):
                 with job:
