@@ -160,6 +160,8 @@ class Consumer:
     def _look(self) -> ClaimedJob | None:
         """The next job; None: it is time to end, or there is nothing to do and nobody wants to wait."""
         heart = self._enrolled()
+        if not self._observer.is_shared:
+            heart.look()  # elsewhere this costs a question to a server: its heartbeats are enough
         while not self._is_over(heart):
             heart = self._tend(heart)
             if message := self._pocket.next():
