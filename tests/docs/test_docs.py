@@ -108,7 +108,7 @@ def test_the_job_that_the_readme_drops_runs(queuectl, path, tmp_path):
 
 
 def test_the_python_of_the_readme_enqueues(path, queuectl):
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
     subprocess.run([sys.executable, "-c", code.replace("~/.queuectl", str(path))], check=True)
 
