@@ -7,7 +7,7 @@ are more consumers, in threads or processes.
 Promises
     A job is given to one worker or consumer. Leaving `with job:` completes it, an exception
     fails it, with its traceback in the record; what interrupts the program gives it back, uncounted.
-    Between jobs it rescues what dead workers held.
+    Between jobs it rescues what dead workers held, and makes the ticks of schedules into jobs.
     LostClaim says that a job was rescued while it was worked on: its outcome is dropped.
 Leaves to others
     what becomes of a job (retry, recovery); when heartbeats and syncs happen (heart).
@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from queuectl import admission, blocked, disk, inbox, liveness, recovery, wire
 from queuectl.claimed import ClaimedJob
@@ -34,7 +34,9 @@ from queuectl.errors import Locked, WrongState
 from queuectl.filename import decode, encode
 from queuectl.gate import Gate
 from queuectl.heart import Heart
+from queuectl.log import Log
 from queuectl.spool import Spool
+from queuectl.ticker import Ticker
 
 #: Seconds between two glances of a consumer that waits.
 NAP = 0.1
@@ -49,6 +51,17 @@ SOON = 0.02
 SWEEP_INTERVAL = 300.0
 
 log = logging.getLogger("queuectl")
+
+
+class _Journal(Log):
+    """The log of a ticker, for the logger of Python."""
+
+    def __init__(self) -> None:
+        super().__init__(-1, "text")
+
+    def event(self, event: str, **details: Any) -> None:
+        """Say it, unless nobody listens."""
+        log.info("%s: %s", event, ", ".join(f"{key} {value}" for key, value in details.items()))
 
 
 class _Pocket(wire.Line):
@@ -93,6 +106,7 @@ class Consumer:
         self._dealer = Dealer(spool, trusts_times=not self._observer.is_shared)
         self._pocket = _Pocket()
         self._hand = Hand(os.getpid(), self._pocket, time.monotonic())
+        self._ticker = Ticker(spool, _Journal(), log.warning, self._dealer.armed)
         self._tended = self._swept = -math.inf
         self._seen: tuple[object, ...] = ()
 
@@ -199,6 +213,7 @@ class Consumer:
         if now - self._tended >= self._spool.settings().heartbeat_interval:
             self._tended = now
             heart.look()
+            self._ticker.hurry()
             for job in recovery.rescue(self._spool, self._observer, spare=frozenset([heart.worker]), complain=log.warning):
                 log.warning("job %s was rescued from worker %s: %s", job.id, job.worker, job.outcome)
                 self._dealer.unseen = True
@@ -208,11 +223,13 @@ class Consumer:
             liveness.sweep(self._spool)
             if blocked.sweep(self._spool):
                 self._dealer.unseen = True
+        if time.monotonic() >= self._ticker.wakes_at:
+            self._ticker.tick()
         return heart
 
     def _nap(self, heart: Heart, wakes: float) -> None:
         """Wait until something may have come."""
-        wakes = min(wakes, self._tended + self._spool.settings().heartbeat_interval)
+        wakes = min(wakes, self._ticker.wakes_at, self._tended + self._spool.settings().heartbeat_interval)
         while (left := wakes - time.monotonic()) > 0:
             time.sleep(min(NAP, left))
             if not self._observer.is_shared:
@@ -221,6 +238,7 @@ class Consumer:
                 return
             if not self._observer.is_shared and self._versions() != self._seen:
                 self._dealer.rang()
+                self._ticker.hurry()  # perhaps somebody has added a schedule
                 return
 
     def _versions(self) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from queuectl import LostClaim, Spool, actions, config, disk, limits, liveness, lookup, recovery, results
+from queuectl import LostClaim, Spool, actions, config, disk, limits, liveness, lookup, recovery, results, timetable
 from queuectl.errors import InvalidJob, WrongState
 from tests.support import ids_in, names, until
 
@@ -461,6 +461,20 @@ def test_the_words_of_a_job_and_its_payload(spool):
     assert (b.task, b.args, c.args, c.payload, c.timeout) == ("resize", ("x y",), (), {}, 0)
     with pytest.raises(InvalidJob, match="no JSON object in job b"):
         _ = b.payload
+
+
+def test_schedules_tick_where_only_programs_work(spool, path):
+    rule = {"cron": "0 * * * *", "zone": "UTC", "catch_up": "all", "job": {"command": "report"}}
+    timetable.add(spool, "hourly", rule)
+    timetable.remember(spool, "hourly", int(spool.now()) - 2 * 3600)
+    (path / "schedules" / "hourly.json").write_text(json.dumps({**rule, "created_at": "2026-01-01T00:00:00Z"}))
+    seen = []
+    for job in spool.consume(wait=False):
+        with job:
+            seen.append((job.command, job.id.startswith("hourly")))
+
+    assert set(seen) == {("report", True)}
+    assert len(seen) == len(ids_in(path, "completed")) >= 2
 
 
 # -- what keeps a job from running
