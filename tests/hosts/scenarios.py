@@ -64,11 +64,11 @@ def guard(lab: Lab, size: Size) -> Rows:
     site.finish()
     lab.heal("c")
     begun = time.monotonic()
+    site.until(lambda: site.starts("c") > 1)
     after = _alone(site, "c")
     back = time.monotonic() - begun
-    assert site.starts("c") > 1, "the supervisor that was cut off went on as if nothing had been"
     site.stop("c")
-    found = site.judge()
+    found = site.judge("c")
     _once_each(site, long)
     return {
         "jobs taken over": len(long),
@@ -116,7 +116,7 @@ def _taken_over(site: Site, **settings: str) -> tuple[set[str], float]:
     assert site.running("c"), "nobody sees the commands that run there"
     site.lab.cut("c")
     begun = time.monotonic()
-    site.until(lambda: site.ran(host="b", attempt=2) == long)
+    site.until(lambda: site.ran(host="b", attempt=2) >= long)
     return long, time.monotonic() - begun
 
 
@@ -124,6 +124,7 @@ def _alone(site: Site, host: str) -> list[str]:
     """Let this host run jobs alone: their ids."""
     site.stop("b")
     ids = site.enqueue(host, jobs(f"after-{host}", 4))
+    assert len(ids) == 4, f"{host} does not take jobs"
     site.until(lambda: site.ran(host=host) >= set(ids))
     site.finish()
     return ids
