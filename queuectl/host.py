@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from typing import NamedTuple
 
@@ -160,3 +161,22 @@ def _mount(device: int) -> Mount:
             dash = words.index("-")
             return Mount(words[dash + 1], frozenset([*words[5].split(","), *words[-1].split(",")]))
     return Mount("", frozenset())
+
+
+def server_lease(path: str) -> float | None:
+    """Seconds after which the NFSv4 server of `path` lets go of what a silent client has open; None where that is not known."""
+    point = os.path.realpath(path)
+    while not os.path.ismount(point):
+        point = os.path.dirname(point)
+    try:
+        with open("/proc/self/mountstats", encoding="utf-8", errors="surrogateescape") as file:
+            return _lease_at(point, file.read())
+    except OSError:
+        return None
+
+
+def _lease_at(point: str, stats: str) -> float | None:
+    """The lease that the kernel's statistics of mounts have for the one at `point`."""
+    _, found, rest = stats.rpartition(f" mounted on {point.replace(' ', chr(92) + '040')} with fstype nfs4")
+    lease = re.search(r"\blease_time=(\d+)", rest.split("\ndevice ")[0]) if found else None
+    return float(lease[1]) if lease else None

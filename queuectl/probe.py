@@ -23,6 +23,9 @@ from queuectl.layout import MADE, SKEW, Layout
 #: Stores of objects that look like file systems: a rename is a copy there, and another host sees it when it likes.
 _OBJECT_STORES = ("s3fs", "goofys", "gcsfuse", "rclone", "blobfuse", "mountpoint-s3", "juicefs-s3", "geesefs")
 
+#: How many leases of the file server worker_lost_after should have: a rescuer that waits for one must not give up meanwhile.
+LEASES = 2
+
 
 class Fault(NamedTuple):
     """Something about a file system, and what to do. `is_fatal`: a spool cannot work there."""
@@ -53,6 +56,7 @@ def probe(spool: Layout) -> Iterator[Fault]:
         disk.unlink(here)
     yield from _moves(spool, here)
     yield from _mounts(spool)
+    yield from _lease(spool)
 
 
 def _time(here: str, before: float) -> Iterator[Fault]:
@@ -114,6 +118,15 @@ def _mounts(spool: Layout) -> Iterator[Fault]:
     for option, (why, cure) in _RISKS.items():
         if option in mount.options and mount.kind.startswith("nfs"):
             yield Fault("mount", f"{spool.path} is mounted with '{option}': {why}", cure)
+
+
+def _lease(spool: Layout) -> Iterator[Fault]:
+    """Whether a supervisor can outlive what the server does for a client that has died: it makes whoever wants its files wait."""
+    held, ours = host.server_lease(spool.path), spool.settings().worker_lost_after
+    if held is not None and ours < LEASES * held:
+        what = f"worker_lost_after is {ours:g} s, and the file server keeps the files of a host that has died for {held:g} s"
+        cure = f"set worker_lost_after to {LEASES * held:g} at least, or lower the server's lease (/proc/fs/nfsd/nfsv4leasetime)"
+        yield Fault("lease", what, cure)
 
 
 _RISKS: dict[str, tuple[str, str]] = {

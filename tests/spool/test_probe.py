@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from queuectl import disk, host, probe
+from queuectl import Spool, disk, host, probe
 from queuectl.host import Mount
 
 
@@ -90,3 +90,28 @@ def test_init_refuses_a_spool_on_two_file_systems_and_takes_back_what_it_made(qu
 def test_init_makes_a_spool_and_says_where(queuectl, path):
     assert queuectl("init") == f"{path}\n"
     assert queuectl("init") == f"{path}\n"
+
+
+@pytest.mark.parametrize(("held", "faults"), [(None, []), (10.0, []), (50.0, []), (51.0, [("lease", False)])])
+def test_a_lease_that_is_shorter_than_two_of_the_file_server_is_told(path, monkeypatch, held, faults):
+    monkeypatch.setattr(host, "server_lease", lambda path: held)
+
+    assert found(Spool(path, {"worker_lost_after": 100.0}).make()) == faults
+
+
+STATS = """device proc mounted on /proc with fstype proc
+device server:/ mounted on /srv/some\\040jobs with fstype nfs4 statvers=1.1
+\topts:\trw,vers=4.2
+\tnfsv4:\tbm0=0xfdffbfff,acl=0x3,sessions,pnfs=not configured,lease_time=90,lease_expired=0
+device server:/old mounted on /srv/old with fstype nfs statvers=1.1
+\topts:\trw,vers=3
+device server:/ mounted on /srv/jobs with fstype nfs4 statvers=1.1
+\tnfsv4:\tbm0=0xfdffbfff,lease_time=15,lease_expired=0
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "lease"), [("/srv/jobs", 15.0), ("/srv/some jobs", 90.0), ("/srv/old", None), ("/", None), ("/proc", None)]
+)
+def test_the_lease_of_the_file_server_is_in_the_statistics_of_the_mount(point, lease):
+    assert host._lease_at(point, STATS) == lease
