@@ -53,7 +53,12 @@ WAITING = ("held", "pending", "blocked", "failed")
 def hold(spool: Spool, entry: Entry) -> bool:
     """Let a waiting job wait until it is released. False: it is not where it was any more."""
     _must_wait(spool, entry, "be held")
-    return entry.state == "held" or spool.move(entry, "held", entry.name) is not None
+    if entry.state == "held":
+        return True
+    moved = spool.move(entry, "held", entry.name)
+    if moved:
+        _leave_its_token(spool, lookup.read(spool, moved.file))
+    return moved is not None
 
 
 def release(spool: Spool, entry: Entry) -> bool:
@@ -69,7 +74,10 @@ def change(spool: Spool, entry: Entry, *, priority: int | None = None, due: floa
     name = entry.name._replace(priority=entry.name.priority if priority is None else priority, time=entry.name.time if due is None else due)
     # Into pending/ if it fell due earlier: there a bell rings. A blocked job stays where it waits.
     state = "pending" if entry.state == "failed" and due is not None else entry.state
-    return spool.move(entry, state, name) is not None
+    moved = spool.move(entry, state, name)
+    if moved and due is not None:
+        _leave_its_token(spool, lookup.read(spool, moved.file))
+    return moved is not None
 
 
 def _must_wait(spool: Spool, entry: Entry, what: str) -> None:
@@ -108,6 +116,13 @@ def _let_others_go_on(spool: Spool, entry: Entry, job: Job | None) -> None:
     if job and job.unique:
         unique.let_go(spool, job.unique, entry.name.id)
     blocked.ended(spool, entry.name.id)
+    _leave_its_token(spool, job)
+
+
+def _leave_its_token(spool: Spool, job: Job | None) -> None:
+    """A job that waited may have been woken for a token that it does not take now: others may have it."""
+    if job and job.limit:
+        blocked.offer(spool, job.limit)
 
 
 def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:

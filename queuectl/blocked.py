@@ -125,6 +125,12 @@ def ended(spool: Spool, id: str) -> int:
     return wake(spool, key) if disk.is_there(spool.at("blocked", key)) else 0
 
 
+def offer(spool: Spool, limit: str) -> int:
+    """Wake as many as there are free tokens of a limit: how many that were. One that was woken before may have been taken away."""
+    key = LIMIT + limit
+    return wake(spool, key, is_open(spool, key)) if disk.is_there(spool.at("blocked", key)) else 0
+
+
 def sweep(spool: Spool) -> int:
     """Wake all whom a crash left asleep, or a change of the settings: how many those were."""
     limits.mend(spool)

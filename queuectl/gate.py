@@ -15,7 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Literal
 
-from queuectl import blocked, disk, host, limits, results, unique, units
+from queuectl import blocked, host, limits, results, unique, units
 from queuectl.errors import Locked
 from queuectl.job import Job
 from queuectl.layout import ENDED
@@ -73,9 +73,7 @@ class Gate:
         if limit:
             for name in [name for name in self._spool.held_by(self._worker) if name.endswith(limits.TOKEN)]:
                 limits.give_back(self._spool, self._worker, name)
-            key = blocked.LIMIT + limit
-            if disk.is_there(self._spool.at("blocked", key)):
-                blocked.wake(self._spool, key, blocked.is_open(self._spool, key))
+            blocked.offer(self._spool, limit)
 
 
 def ended(spool: Spool, id: str, job: Job, state: str) -> None:

@@ -43,8 +43,13 @@ class Spools(RuleBasedStateMachine):
         self.gates, self.busy = {}, set()
         self.drops = 0
         self.start_worker()
-        for _ in range(2):
-            self.accept(self.spool.enqueue({"command": "true", "max_retries": 2}))
+        self.start_worker()
+        first, *_ = ids = self.spool.enqueue_all([{"command": "true", "max_retries": 2, "limit": limit} for limit in (None, "x", "x", "x")])
+        for id in [*ids, self.spool.enqueue({"command": "true", "after": first, "unique": "k1"})]:
+            self.accept(id)
+        for id in list(self.jobs)[1:]:
+            if len(self.busy) < 2:
+                self.claim_for(self.entry(id), next(worker for worker in self.locks if worker not in self.busy))
 
     def teardown(self):
         for lock in self.locks.values():
@@ -119,7 +124,9 @@ class Spools(RuleBasedStateMachine):
         if not waiting:
             return
         entry = data.draw(st.sampled_from(waiting))
-        worker = data.draw(st.sampled_from([worker for worker in self.locks if worker not in self.busy]))
+        self.claim_for(entry, data.draw(st.sampled_from([worker for worker in self.locks if worker not in self.busy])))
+
+    def claim_for(self, entry, worker):
         claim = self.spool.claim(entry.file, worker, time.time())
         assert claim
         assert self.spool.claim(entry.file, worker, time.time()) is None
@@ -292,7 +299,11 @@ class Spools(RuleBasedStateMachine):
     @invariant()
     def nothing_sleeps_that_may_go_on(self):
         if hasattr(self, "jobs"):
-            assert [key for key in self.spool.directories("blocked") if blocked.is_open(self.spool, key)] == []
+            for key in self.spool.directories("blocked"):
+                woken = [
+                    entry for entry in self.in_order("pending", "failed") if f"limit.{lookup.read(self.spool, entry.file).limit}" == key
+                ]
+                assert blocked.is_open(self.spool, key) <= len(woken)
 
     @invariant()
     def nothing_else_lies_about(self):

@@ -364,3 +364,25 @@ def alive(spool):
     record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
     yield record.worker
     os.close(lock)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda spool, entry: actions.cancel(spool, entry.name.id),
+        lambda spool, entry: actions.remove(spool, entry),
+        lambda spool, entry: actions.hold(spool, entry),
+        lambda spool, entry: actions.change(spool, entry, due=7e9),
+    ],
+)
+def test_who_was_woken_for_a_token_and_is_taken_away_leaves_it_to_the_next(spool, path, enter, act):
+    spool.enqueue_all([{"command": "true", "id": id, "limit": "x"} for id in "abc"])
+    assert [enter(id) for id in "abc"] == ["open", "blocked", "blocked"]
+    limits.give_back(spool, ME, "x.1.token")
+    assert blocked.offer(spool, "x") == 1
+    assert ids_in(path, "blocked") == ["c"]
+
+    act(spool, lookup.find(spool, "b"))
+
+    assert ids_in(path, "blocked") == []
+    assert "c" in ids_in(path, "pending")
