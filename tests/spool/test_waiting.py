@@ -370,8 +370,8 @@ def alive(spool):
     "act",
     [
         lambda spool, entry: actions.cancel(spool, entry.name.id),
-        lambda spool, entry: actions.remove(spool, entry),
-        lambda spool, entry: actions.hold(spool, entry),
+        actions.remove,
+        actions.hold,
         lambda spool, entry: actions.change(spool, entry, due=7e9),
     ],
 )
