@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from queuectl import disk, host, ids, unique
+from queuectl import batches, disk, host, ids, unique
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob, KeyTaken, Locked
 from queuectl.filename import Name, decode, encode, renamed, resembles
@@ -89,6 +89,7 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
         return _set_aside(spool, taken, f"id {id!r} is taken: a job with this id is {spool.state_of(id)}")
     if why := _refusal(spool, found, id):
         return _set_aside(spool, taken, why)
+    batches.note(spool, [(found.batch, id)])
     name = Name(found.due(spool.now()), found.priority, 0, id)
     target = f"pending/{encode(name)}"
     return Admitted(target, name) if disk.rename(spool.at(taken), spool.at(target)) else "gone"

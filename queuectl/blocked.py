@@ -106,7 +106,7 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
         if not moved:
             break
     if woken:
-        disk.sync(directory)  # the directory that was left comes first, see Spool._sync_move
+        disk.sync(directory)  # the directory that was left comes first, see Moves.sync_move
         disk.sync(spool.at("pending"))
     disk.remove(directory)
     return woken

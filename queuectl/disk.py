@@ -133,19 +133,32 @@ def naming(path: str) -> Iterator[None]:
         raise
 
 
-def append(path: str, line: bytes) -> None:
-    """Add one line to the file at `path`, whole: a torn end that a crash left is closed first."""
+def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = False) -> bool:
+    """Add one line to the file at `path`, whole: a torn end that a crash left is closed first.
+
+    With `lasting` it survives a power cut. False, only then: somebody took the file away meanwhile.
+    """
     fd = os.open(path, _APPEND, FILE_MODE)
     try:
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
-            line = b"\n" + line
+            line = closing + line
         _put(fd, line)
+        if lasting:
+            _flush(fd)
+        return not lasting or _is_at(fd, path)
     except OSError as error:
         error.filename = path
         raise
     finally:
         os.close(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _put(fd: int, data: bytes) -> None:

@@ -6,6 +6,7 @@
     |   |-- InvalidSetting                 an unknown setting, or a value it cannot have
     |   `-- InvalidSchedule                a schedule that cannot be one
     |-- NoSuchJob                 exit 3   no job has this id
+    |-- NoSuchBatch               exit 3   there is no batch of this name
     |-- NoSuchWorker              exit 3   no worker has this name, or several begin like it
     |-- NoSuchSchedule            exit 3   no schedule has this name
     |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
@@ -66,6 +67,16 @@ class NoSuchJob(QueuectlError):
     def __init__(self, id: str, spool: str) -> None:
         super().__init__(f"no job {id!r} in {spool}; 'queuectl list' shows the jobs there are")
         self.id = id
+
+
+class NoSuchBatch(QueuectlError):
+    """No job of a batch of this name is in the spool."""
+
+    exit_code = 3
+
+    def __init__(self, name: str, spool: str) -> None:
+        super().__init__(f"no batch {name!r} in {spool}; 'ls {spool}/batches' shows those there are")
+        self.name = name
 
 
 class NoSuchWorker(QueuectlError):

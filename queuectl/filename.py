@@ -108,6 +108,12 @@ def has_shape(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def id_of(text: str) -> str:
+    """The id in a full name, or "" if there is none: a glance that takes nothing else apart."""
+    parts = text.split("-", 3)
+    return parts[3][:-5] if len(parts) == 4 else ""
+
+
 def resembles(text: str) -> bool:
     """Whether somebody meant `text` as a full name, rightly or wrongly."""
     return text[8:9] == "T" and text[22:25] == "Z-p" and text[26:28] == "-a" and text[-5:] == ".json"

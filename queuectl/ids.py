@@ -39,6 +39,14 @@ def derived(micro: int, number: int) -> str:
     return _digits(micro, 11) + _digits(number * 2654435761 % 2**30, 6)
 
 
+def time_of(id: str) -> float:
+    """When an id of our own shape was made, in seconds since 1970."""
+    number = 0
+    for digit in id[:11]:
+        number = number * 32 + _ALPHABET.index(digit)
+    return number / 1_000_000
+
+
 def _digits(number: int, count: int) -> str:
     text = ""
     for _ in range(count):

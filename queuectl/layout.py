@@ -18,12 +18,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from queuectl import config, disk, host, results
 from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
-from queuectl.filename import Name, decode, has_shape, is_drop
+from queuectl.filename import Name, decode, has_shape, id_of, is_drop
 from queuectl.strict import load
 
 #: The states, in the order of a job's life; each is the name of its directory.
@@ -255,12 +255,20 @@ class Layout:
         """The names in the directory of one worker."""
         return sorted(disk.scan(self.at("processing", worker)))
 
-    def entries(self, state: str, part: str = "") -> Iterator[Entry]:
-        """The jobs in a state whose names contain `part`; drops that no worker has admitted are not among them."""
-        for directory in [f"{state}/{inner}" for inner in self.directories(state)] if state in NESTED else [state]:
+    def places(self, state: str) -> list[str]:
+        """The directories that hold the jobs of a state, as paths from the spool."""
+        return [f"{state}/{inner}" for inner in self.directories(state)] if state in NESTED else [state]
+
+    def entries(self, state: str, part: str = "", among: Container[str] | None = None) -> Iterator[Entry]:
+        """The jobs in a state whose names contain `part`, or only those with an id `among` these.
+
+        Drops that no worker has admitted are not among them.
+        """
+        for directory in self.places(state):
             worker = directory.partition("/")[2] if state == "processing" else None
             for text in sorted(self.names(directory)) if state in NESTED else self.names(state):
-                name = decode(text) if part in text else None  # of a million names this looks at few
+                is_meant = part in text and (among is None or id_of(text) in among)
+                name = decode(text) if is_meant else None  # of a million names this looks at few
                 if name is not None:
                     yield Entry(state, name, f"{directory}/{text}", worker)
 

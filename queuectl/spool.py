@@ -25,11 +25,12 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import config, disk, host, ids, precedence, renewal, results, unique
+from queuectl import batches, config, disk, host, ids, precedence, renewal, results, unique
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
 from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, stamp
 from queuectl.job import Job, from_dict
-from queuectl.layout import LATER, Entry, Layout
+from queuectl.layout import LATER, Entry
+from queuectl.moves import Moves
 
 #: Seconds after which a file in tmp/ that another host left behind is swept.
 TMP_AGE = 3600
@@ -48,7 +49,7 @@ class Claim(NamedTuple):
     worker: str
 
 
-class Spool(Layout):
+class Spool(Moves):
     """A spool at `path`. Making the object touches nothing; enqueue makes the directories if need be.
 
     `flags` are settings that beat those of the environment and of config.json.
@@ -60,8 +61,16 @@ class Spool(Layout):
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk."""
         return self.enqueue_all([job], hold=hold)[0]
 
-    def enqueue_all(self, jobs: Iterable[Job | dict[str, Any] | str | list[str]], *, hold: bool = False) -> list[str]:
+    def enqueue_all(
+        self,
+        jobs: Iterable[Job | dict[str, Any] | str | list[str]],
+        *,
+        hold: bool = False,
+        told: Callable[[list[str]], None] = lambda _: None,
+    ) -> list[str]:
         """Put many jobs into the queue, or with `hold` into held/; their ids. Cheaper a job than one by one.
+
+        `told` hears the ids of those that are on disk, block after block; those that others wait for come first.
 
         All are checked before the first is enqueued. If an id turns out to be taken on
         the way, IdTaken says so and the jobs before the block it was in are enqueued.
@@ -75,8 +84,10 @@ class Spool(Layout):
             self.need(state)
         for start in range(0, len(checked), BULK):
             block = order[start : start + BULK]
-            for index, id in zip(block, self._enqueue_block([checked[index] for index in block], state), strict=True):
+            enqueued = self._enqueue_block([checked[index] for index in block], state)
+            for index, id in zip(block, enqueued, strict=True):
                 done[index] = id
+            told(enqueued)
         return done
 
     def _refuse_unknown(self, jobs: list[Job]) -> None:
@@ -106,6 +117,8 @@ class Spool(Layout):
                 moves.append(self._prepared(job, data, state=state, many=len(jobs) > 1))
             for temporary, _, _ in moves if len(jobs) > 1 else ():
                 disk.sync(temporary)
+            # CRASH: dying from here on leaves ids in lists of batches that are nowhere; they are ignored.
+            batches.note(self, ((job.batch, id) for (job, _), (_, _, id) in zip(jobs, moves, strict=True)))
             for temporary, target, _ in moves:
                 self._publish(temporary, target)
         except BaseException:
@@ -124,6 +137,7 @@ class Spool(Layout):
         """Put a job that was submitted into the queue, under this id if it has none of its own."""
         job, data = self._checked(job)
         temporary, target, id = self._prepared(job, data, id)
+        batches.note(self, [(job.batch, id)])
         self._publish(temporary, target)
         disk.sync(self.at("pending"))
         file = f"pending/{os.path.basename(target)}"
@@ -255,19 +269,14 @@ class Spool(Layout):
         if not disk.rename(self.at(claim.file), self.at(target)):
             return False
         # At once, not with the next group: any enqueue syncs pending/, and that alone must not make the job two.
-        self._sync_move(claim.file, target)
+        self.sync_move(claim.file, target)
         return True
 
     def sync_outcome(self, claim: Claim, target: str) -> None:
         """Make a run's record and the move that followed it survive a power cut."""
         disk.sync(results.path(self.at("results"), claim.name.id))
         disk.sync(self.at("results"))
-        self._sync_move(claim.file, target)
-
-    def _sync_move(self, source: str, target: str) -> None:
-        """Make a move durable. The directory it left comes first: else a power cut can leave the job in both (btrfs)."""
-        disk.sync(self.at(os.path.dirname(source)))
-        disk.sync(self.at(os.path.dirname(target)))
+        self.sync_move(claim.file, target)
 
     def move(self, entry: Entry, state: str, name: Name) -> Entry | None:
         """Move a job that no worker holds, durably; with its own state only its name changes. None: it was not there any more."""
@@ -276,7 +285,7 @@ class Spool(Layout):
             self.need(state)
         if not disk.rename(self.at(entry.file), self.at(target)):
             return None
-        self._sync_move(entry.file, target)
+        self.sync_move(entry.file, target)
         return Entry(state, name, target)
 
     def reject(self, file: str, reason: str, name: str | None = None) -> bool:
