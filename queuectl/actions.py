@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import blocked, cancellation, disk, host, liveness, lookup, recovery, results, unique, units
+from queuectl import batches, blocked, cancellation, disk, host, liveness, lookup, recovery, results, unique, units
 from queuectl.config import Settings
 from queuectl.errors import NoSuchWorker, WrongState
 from queuectl.filename import decode
@@ -125,10 +125,10 @@ def _leave_its_token(spool: Spool, job: Job | None) -> None:
         blocked.offer(spool, job.limit)
 
 
-def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
-    """Cancel a job that waits, or ask for the end of one that runs."""
+def cancel(spool: Spool, id: str, entry: Entry | None = None) -> Literal["cancelled", "asked"]:
+    """Cancel a job that waits, or ask for the end of one that runs. `entry`: where it was seen just now."""
     while True:
-        entry = lookup.find(spool, id)
+        entry = entry or lookup.find(spool, id)
         if entry.state in ("completed", "dead"):
             raise WrongState(f"job {entry.name.id} is {entry.state} already; there is nothing to cancel")
         if entry.state == "processing":
@@ -138,7 +138,7 @@ def cancel(spool: Spool, id: str) -> Literal["cancelled", "asked"]:
             raise WrongState(f"{entry.file} has not been admitted by a worker yet; remove it with 'rm {spool.at(entry.file)}'")
         elif _cancel_waiting(spool, entry):
             return "cancelled"
-        # RACE: it moved between the look and the deed; look again.
+        entry = None  # RACE: it moved between the look and the deed; look again.
 
 
 def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
@@ -160,11 +160,13 @@ def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
     over = completed[settings.keep_completed_count :]
     old = [e for e in completed[: settings.keep_completed_count] if now - e.name.time > settings.keep_completed]
     dead = [e for e in spool.entries("dead") if now - e.name.time > settings.keep_dead]
-    return {
+    pruned = {
         "completed": sum(spool.remove(entry) for entry in over + old),
         "dead": sum(spool.remove(entry) for entry in dead),
         "rejected": spool.prune_rejected(now - settings.keep_dead),
     }
+    batches.prune(spool, now - batches.YOUNG)
+    return pruned
 
 
 # -- waiting

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.filename import STAMP, Name, decode, has_shape, is_id, stamp
+from queuectl.filename import STAMP, Name, decode, has_shape, id_of, is_id, stamp
 from queuectl.job import Job, parse
 from queuectl.layout import ENDED, NESTED, STATES, Entry
 from queuectl.spool import Spool
@@ -87,27 +87,27 @@ def read(spool: Spool, file: str) -> Job | None:
         return None
 
 
-def select(spool: Spool, states: Iterable[str], limit: int) -> list[Entry]:
-    """The jobs to list: each state in its own order, `limit` in all (0: every one)."""
+def select(spool: Spool, states: Iterable[str], limit: int, among: Container[str] | None = None) -> list[Entry]:
+    """The jobs to list: each state in its own order, `limit` in all (0: every one), or only those with an id `among` these."""
     found: list[Entry] = []
     for state in SHOWN:
         if state in states and (not limit or len(found) < limit):
-            found += _ordered(spool, state, limit - len(found) if limit else 0)
+            found += _ordered(spool, state, limit - len(found) if limit else 0, among)
     return found
 
 
-def _ordered(spool: Spool, state: str, limit: int) -> list[Entry]:
+def _ordered(spool: Spool, state: str, limit: int, among: Container[str] | None) -> list[Entry]:
     """The jobs of a state in its order, by their names as texts: of a million only those to show are taken apart."""
     if state in NESTED:
-        return sorted(spool.entries(state), key=lambda entry: entry.name.time)[: limit or None]
-    names = (text for text in spool.names(state) if has_shape(text))
+        return sorted(spool.entries(state, among=among), key=lambda entry: entry.name.time)[: limit or None]
+    names = (text for text in spool.names(state) if (among is None or id_of(text) in among) and has_shape(text))
     if state in ("completed", "dead"):
         chosen = heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
     else:
         now = stamp(spool.now())
         key = (lambda text: _next_pending(text, now)) if state == "pending" else None
         chosen = heapq.nsmallest(limit, names, key) if limit else sorted(names, key=key)
-    waiting = list(drops(spool)) if state == "pending" else []
+    waiting = list(drops(spool)) if state == "pending" and among is None else []
     found = [Entry(state, name, f"{state}/{text}") for text in chosen if (name := decode(text))]
     return (waiting + found)[: limit or None]
 

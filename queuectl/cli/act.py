@@ -1,4 +1,4 @@
-"""queuectl wait, cancel, remove, prune, init: doing."""
+"""queuectl cancel, remove, prune, init, pause, resume: doing."""
 
 from __future__ import annotations
 
@@ -6,87 +6,48 @@ import grp
 
 import click
 
-from queuectl import actions, lookup, probe, units
-from queuectl.cli import complain, show
-from queuectl.errors import NoSuchJob, SpoolUnusable, Wrong
+from queuectl import actions, probe
+from queuectl.cli import choose, show
+from queuectl.errors import SpoolUnusable, Wrong
+from queuectl.layout import ENDED, STATES, Entry
+from queuectl.selection import Selection
 from queuectl.spool import Spool
 
-
-@click.command("wait")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--timeout", metavar="TIME", help="Give up after this much time, with exit code 124.")
-@show.json_option
-@click.pass_obj
-def wait_(spool: Spool, /, ids: tuple[str, ...], timeout: str | None, as_json: bool) -> None:
-    """Wait until jobs have ended: completed, or dead. Retries are waited for.
-
-    Exit code for one job: its own; 128 + n for signal n; 124 for a timeout, its own or of this wait; 126 or 127 if it
-    could not start; 130 cancelled; 1 lost until dead. For several jobs: 0 if all completed, else 1.
-
-    \b
-    queuectl wait job1 job2
-    queuectl wait job1 --timeout 10m || echo failed
-    """
-    try:
-        seconds = None if timeout is None else units.seconds(timeout)
-    except ValueError as error:
-        raise Wrong(f"--timeout: {error}") from None
-
-    def ended(job: actions.Waited) -> None:
-        if not as_json:
-            click.echo(f"{job.id} {job.state}", err=True)
-
-    waited = actions.wait(spool.open(), ids, seconds, ended)
-    if waited is None:
-        complain(f"not all of {len(ids)} jobs ended within {timeout}", 124)
-        raise click.exceptions.Exit(actions.TIMED_OUT)
-    if as_json:
-        show.document([{"id": job.id, "state": job.state, "exit_code": job.code} for job in waited])
-    codes = [job.code for job in waited]
-    raise click.exceptions.Exit(codes[0] if len(codes) == 1 else int(any(codes)))
+#: The states of jobs that can be cancelled, and of those that can be removed.
+ALIVE = tuple(state for state in STATES if state not in ENDED)
+RESTING = tuple(state for state in STATES if state != "processing")
 
 
 @click.command("cancel")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.pass_obj
-def cancel_(spool: Spool, /, ids: tuple[str, ...]) -> None:
+@choose.jobs
+def cancel_(spool: Spool, chosen: Selection) -> None:
     """Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL).
 
-    It can be brought back with `queuectl dlq retry ID`. A job that is running is only asked to end: `queuectl wait ID`
+    It can be brought back with `queuectl retry ID`. A job that is running is only asked to end: `queuectl wait ID`
     says when it has.
 
     \b
-    queuectl cancel job1
     queuectl cancel job1 && queuectl wait job1
+    queuectl cancel --batch nightly
     """
-    spool.open()
 
-    def cancel(id: str) -> str:
-        answer = actions.cancel(spool, id)
-        return f"{id} cancelled" if answer == "cancelled" else f"{id} is running and has been told to end"
+    def cancel(entry: Entry) -> str:
+        id = entry.name.id
+        return f"{id} cancelled" if actions.cancel(spool, id, entry) == "cancelled" else f"{id} is running and has been told to end"
 
-    show.each(ids, cancel)
+    choose.each(chosen, ALIVE, cancel)
 
 
 @click.command("remove")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.pass_obj
-def remove_(spool: Spool, /, ids: tuple[str, ...]) -> None:
+@choose.jobs
+def remove_(spool: Spool, chosen: Selection) -> None:
     """Remove jobs from the spool, with their logs and history; their ids are free again. A running job is refused.
 
     \b
-    queuectl remove job1
     queuectl remove job1 job2
+    queuectl remove --batch nightly --state completed
     """
-    spool.open()
-
-    def remove(id: str) -> str:
-        entry = lookup.find(spool, id)
-        if not actions.remove(spool, entry):
-            raise NoSuchJob(id, spool.path)
-        return f"{entry.name.id} removed"
-
-    show.each(ids, remove)
+    choose.each(chosen, RESTING, lambda entry: f"{entry.name.id} removed" if actions.remove(spool, entry) else None)
 
 
 @click.command("prune")

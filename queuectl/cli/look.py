@@ -10,9 +10,10 @@ from typing import IO, Any
 import click
 
 from queuectl import liveness, lookup, render, units, waiting
-from queuectl.cli import show
+from queuectl.cli import choose, show
 from queuectl.errors import QueuectlError
-from queuectl.layout import LATER, STATES, Entry
+from queuectl.layout import LATER, Entry
+from queuectl.selection import Selection
 from queuectl.spool import Spool
 
 #: Seconds between two looks of `logs --follow`.
@@ -49,21 +50,19 @@ def status_(spool: Spool, /, as_json: bool = False) -> None:
 
 
 @click.command("list")
-@click.option("--state", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be given often.")
+@choose.jobs
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
 @show.json_option
-@click.pass_obj
-def list_(spool: Spool, /, state: tuple[str, ...], limit: int, as_json: bool) -> None:
+def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None:
     """List jobs: running, pending (next first), failed (due first), dead and completed (newest first).
 
     \b
     queuectl list
-    queuectl list --state failed --limit 10 --json
+    queuectl list --batch nightly --state failed --limit 10 --json
     """
     settings = spool.open().settings()
-    entries = lookup.select(spool, state or STATES, limit)
     why = waiting.Reasons(spool).of
-    records = [lookup.record(spool, entry, settings, why) for entry in entries]
+    records = [lookup.record(spool, entry, settings, why) for entry in chosen.listed(limit)]
     if as_json:
         show.document(records)
         return
@@ -97,13 +96,14 @@ def _when(record: lookup.Record) -> str:
 def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
     """Everything about one job: its fields, and each of its runs.
 
-    A unique beginning of an id is enough. Of its variables only the names are shown.
+    A unique beginning of an id is enough, and `last` is the job that was enqueued last. Of its variables only the names are
+    shown.
 
     \b
     queuectl show job1
     queuectl show job1 --json
     """
-    record = lookup.full_record(spool, lookup.find(spool.open(), id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env)
+    record = lookup.full_record(spool, choose.one(spool, id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env)
     if as_json:
         show.document(record)
         return
@@ -148,7 +148,7 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, as_json: 
     queuectl logs job1
     queuectl logs job1 --follow
     """
-    entry = lookup.find(spool.open(), id)
+    entry = choose.one(spool, id)
     if follow and as_json:
         raise click.UsageError("--follow has no end that JSON could wait for; use one of them")
     if follow:

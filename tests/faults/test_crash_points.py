@@ -19,11 +19,13 @@ from queuectl import (
     Spool,
     actions,
     admission,
+    batches,
     blocked,
     claimed,
     config,
     consumer,
     executor,
+    ids,
     inbox,
     limits,
     liveness,
@@ -39,6 +41,7 @@ from queuectl.errors import KeyTaken
 from queuectl.filename import decode
 from queuectl.layout import STATES
 from queuectl.log import Log
+from queuectl.selection import Selection
 from queuectl.ticker import Ticker
 from queuectl.wire import pair
 from queuectl.worker import Worker
@@ -425,6 +428,120 @@ class Resume(Life):
 
     def check(self, *, survived):
         assert not (survived and self.spool.is_paused())
+
+
+class EnqueueBatch(Life):
+    """A batch that has a job already; one of the new ones has a chosen id."""
+
+    is_tidy = True
+
+    def prepare(self):
+        super().prepare()
+        self.put("first", batch="b")
+
+    def live(self):
+        jobs = [{"command": "true", "batch": "b", **({"id": "first2"} if i else {})} for i in range(2)]
+        self.acknowledge(*self.spool.enqueue_all(jobs))
+
+    def check(self, *, survived):
+        listed = batches.members(self.spool, "b")
+        assert {entry.name.id for entry in self.spool.entries("pending")} <= listed.keys()
+        assert len([id for id in listed if id in ("first", "first2") or ids.is_ours(id)]) == len(listed)
+
+
+class EnqueueHeld(Life):
+    is_tidy = True
+
+    def live(self):
+        self.acknowledge(self.spool.enqueue({"command": "true", "batch": "b"}, hold=True))
+
+    def check(self, *, survived):
+        assert len(list(self.spool.entries("held"))) == 1 or not survived
+
+
+class AdmitBatch(Admit):
+    fields = {"command": ["true"], "batch": "b"}
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        assert {entry.name.id for entry in self.spool.entries("pending")} <= batches.members(self.spool, "b").keys()
+
+
+class PruneBatch(Prune):
+    """The lists of three batches: one has lost its jobs, one has one, and one is young."""
+
+    def prepare(self):
+        super().prepare()
+        self.put("c", batch="alive")
+        for name in ("gone", "alive", "young"):
+            with (self.path / "batches" / name).open("a") as file:
+                file.write("nobody\n")
+        for name in ("gone", "alive"):
+            os.utime(self.path / "batches" / name, (1, 1))
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        assert set(batches.names(self.spool)) - {"gone"} == {"alive", "young"}
+        assert not (survived and (self.path / "batches" / "gone").exists())
+        assert "c" in batches.members(self.spool, "alive")
+
+
+class Hold(Life):
+    """Jobs of each state in which one waits are put where the verb wants them, all together."""
+
+    before = ("pending", "failed", "blocked")
+    after = ("held",)
+
+    def prepare(self):
+        super().prepare()
+        for state in self.before:
+            self.put(state)
+            [entry] = self.spool.entries_of(state)
+            if state == "blocked":
+                self.spool.need("blocked")
+                (self.path / "blocked" / "after.x").mkdir()
+                os.rename(self.path / entry.file, self.path / "blocked" / "after.x" / os.path.basename(entry.file))
+            elif state != "pending":
+                assert self.spool.move(entry, state, entry.name)
+
+    def live(self):
+        with self.spool.together():
+            for entry in list(Selection(self.spool, name=None).entries(self.before)):
+                self.act(entry)
+
+    def act(self, entry):
+        actions.hold(self.spool, entry)
+
+    def check(self, *, survived):
+        for id in self.before:
+            assert self.spool.state_of(id) in (self.after if survived else (id, *self.after))
+
+
+class ReleaseHeld(Hold):
+    before, after = ("held",), ("pending",)
+
+    def act(self, entry):
+        actions.release(self.spool, entry)
+
+
+class RetryNow(Hold):
+    before, after = ("failed", "dead"), ("pending",)
+
+    def act(self, entry):
+        actions.retry(self.spool, entry)
+
+
+class Change(Hold):
+    before, after = ("held", "pending", "failed", "blocked"), ("held", "pending", "blocked")
+
+    def act(self, entry):
+        actions.change(self.spool, entry, priority=9, due=1e9)
+
+    def check(self, *, survived):
+        found = [entry for id in self.before for entry in self.spool.entries_of(id)]
+        assert {entry.name.id: entry.state for entry in found if entry.name.priority == 9} == {
+            entry.name.id: entry.name.id.replace("failed", "pending") for entry in found if survived or entry.name.priority == 9
+        }
 
 
 class ConfigSet(Life):

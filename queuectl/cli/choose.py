@@ -1,0 +1,106 @@
+"""How commands choose jobs: the same words in all of them, and a verb for each job that is chosen."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import click
+
+from queuectl import lookup
+from queuectl.errors import NoSuchJob, QueuectlError, WrongState
+from queuectl.layout import STATES, Entry
+from queuectl.selection import Selection
+from queuectl.spool import Spool
+
+#: Jobs whose moves are made durable together.
+BLOCK = 100
+
+#: Says what was done to a job; None: the job was not where it had been seen.
+Act = Callable[[Entry], str | None]
+
+
+def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the words that choose jobs; it gets a Selection as `chosen`, first after the spool."""
+
+    @click.argument("ids", nargs=-1, metavar="[ID...]")
+    @click.option("--batch", metavar="NAME", help="Only jobs of this batch.")
+    @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be given often.")
+    @click.option(
+        "--name", "glob", metavar="GLOB", help="Only jobs whose name fits, such as 'nightly-*'; reads the files of all others, too."
+    )
+    @functools.wraps(command)
+    def with_selection(
+        spool: Spool, /, ids: tuple[str, ...], batch: str | None, states: tuple[str, ...], glob: str | None, **rest: Any
+    ) -> Any:
+        spool.open()
+        return command(spool, Selection(spool, ids=ids, batch=batch, states=states, name=glob), **rest)
+
+    return click.pass_obj(with_selection)
+
+
+def some(chosen: Selection) -> Selection:
+    """Refuse to do something to every job because nothing was said."""
+    if chosen.is_everything:
+        raise click.UsageError("which jobs? name them, or say --batch, --state or --name; 'last' is the one that was enqueued last")
+    return chosen
+
+
+def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
+    """Do something to each job that is chosen, and print what was done.
+
+    A refusal is printed and the others go on; the first gives the exit code. Jobs that were not named one by one are left alone
+    if they are in no state in which this can be done.
+    """
+    spool, codes, done = some(chosen).spool, list[int](), 0
+    found = _named(chosen, codes) if chosen.ids else chosen.entries(able)
+    while block := list(islice(found, 1 if chosen.ids else BLOCK)):
+        lines = []
+        with spool.together():
+            for entry in block:
+                try:
+                    lines.append(_do(spool, entry, act))
+                except (WrongState, NoSuchJob) as error:
+                    if chosen.ids:  # RACE: else it has moved on since it was listed
+                        codes.append(refuse(error))
+                except QueuectlError as error:
+                    codes.append(refuse(error))
+        for line in lines:
+            click.echo(line)
+        done += len(lines)
+    if not done and not codes:
+        click.echo("no job is left to do this to", err=True)
+    if codes:
+        raise click.exceptions.Exit(codes[0])
+
+
+def _named(chosen: Selection, codes: list[int]) -> Iterator[Entry]:
+    for id in chosen.ids:
+        try:
+            entry = chosen.find(id)
+        except QueuectlError as error:
+            codes.append(refuse(error))
+        else:
+            if entry is not None:
+                yield entry
+
+
+def refuse(error: QueuectlError) -> int:
+    """Print a refusal; its exit code."""
+    click.echo(f"queuectl: {error}", err=True)
+    return error.exit_code
+
+
+def _do(spool: Spool, entry: Entry, act: Act) -> str:
+    while (line := act(entry)) is None:
+        entry = lookup.find(spool, entry.name.id)  # RACE: it moved between the look and the deed; look again
+    return line
+
+
+def one(spool: Spool, id: str) -> Entry:
+    """The one job that is meant: its id, a unique beginning, or `last`."""
+    entry = Selection(spool.open(), ids=[id]).find(id)
+    assert entry is not None  # nothing else was said that it might not fit
+    return entry
