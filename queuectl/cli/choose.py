@@ -35,7 +35,6 @@ def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_selection(
         spool: Spool, /, ids: tuple[str, ...], batch: str | None, states: tuple[str, ...], glob: str | None, **rest: Any
     ) -> Any:
-        spool.open()
         return command(spool, Selection(spool, ids=ids, batch=batch, states=states, name=glob), **rest)
 
     return click.pass_obj(with_selection)
@@ -54,7 +53,7 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
     A refusal is printed and the others go on; the first gives the exit code. Jobs that were not named one by one are left alone
     if they are in no state in which this can be done.
     """
-    spool, codes, done = some(chosen).spool, list[int](), 0
+    spool, codes, done = some(chosen).spool.open(), list[int](), 0
     found = _named(chosen, codes) if chosen.ids else chosen.entries(able)
     while block := list(islice(found, 1 if chosen.ids else BLOCK)):
         lines = []

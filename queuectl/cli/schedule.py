@@ -8,7 +8,8 @@ import click
 
 from queuectl import render, timetable
 from queuectl.cli import show
-from queuectl.cli.enqueue import Words, complete_job, enqueue_, read_flags, read_record
+from queuectl.cli.enqueue import enqueue_
+from queuectl.cli.fields import Words, complete_job, read_flags, read_record
 from queuectl.errors import InvalidJob
 from queuectl.schedule import TICKS_OWN
 from queuectl.spool import Spool

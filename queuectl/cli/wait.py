@@ -36,14 +36,14 @@ def wait_(spool: Spool, chosen: Selection, /, timeout: str | None, as_json: bool
         seconds = None if timeout is None else units.seconds(timeout)
     except ValueError as error:
         raise Wrong(f"--timeout: {error}") from None
-    choose.some(chosen)
+    choose.some(chosen).spool.open()
     if chosen.ids:
-        _wait_for_each(spool, chosen, seconds, as_json)
+        _wait_for_each(spool, chosen, seconds, timeout, as_json)
     else:
-        _wait_for_all(spool, chosen, seconds, as_json)
+        _wait_for_all(spool, chosen, seconds, timeout, as_json)
 
 
-def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, as_json: bool) -> None:
+def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool) -> None:
     def ended(job: actions.Waited) -> None:
         if not as_json:
             click.echo(f"{job.id} {job.state}", err=True)
@@ -51,7 +51,7 @@ def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, as_js
     ids = [entry.name.id for entry in chosen.entries()]
     waited = actions.wait(spool, ids, seconds, ended)
     if waited is None:
-        _give_up(len(ids), seconds)
+        _give_up(len(ids), timeout)
         return
     if as_json:
         show.document([{"id": job.id, "state": job.state, "exit_code": job.code} for job in waited])
@@ -59,12 +59,12 @@ def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, as_js
     raise click.exceptions.Exit(codes[0] if len(codes) == 1 else int(any(codes)))
 
 
-def _give_up(count: int, seconds: float | None) -> None:
-    complain(f"not all of {count} jobs ended within {units.span(seconds or 0.0)}", actions.TIMED_OUT)
+def _give_up(count: int, timeout: str | None) -> None:
+    complain(f"not all of {count} jobs ended within {timeout}", actions.TIMED_OUT)
     raise click.exceptions.Exit(actions.TIMED_OUT)
 
 
-def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, as_json: bool) -> None:
+def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool) -> None:
     started = time.monotonic()
     if chosen.states or chosen.name is not None:
         waiting = tally.Tally(spool, [entry.name.id for entry in chosen.entries()])
@@ -81,7 +81,7 @@ def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, as_jso
     else:
         click.echo(_summary(chosen.batch, count, time.monotonic() - started), err=True)
     if not is_over:
-        _give_up(count.total, seconds)
+        _give_up(count.total, timeout)
     raise click.exceptions.Exit(int(count.dead > 0))
 
 

@@ -19,7 +19,7 @@ FLOORS = [
     ["units", "host", "libc"],
     ["codes"],
     ["filename", "retry", "render", "strict", "cron"],
-    ["job", "disk", "processes", "log"],
+    ["job", "disk", "processes", "log", "template"],
     ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard", "schedule"],
     ["outcome", "crew", "precedence", "turns"],
     ["layout"],
