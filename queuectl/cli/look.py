@@ -1,23 +1,16 @@
-"""queuectl status, list, show, logs: looking, which changes nothing."""
+"""queuectl status, list, show: looking, which changes nothing."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from typing import IO, Any
 
 import click
 
 from queuectl import liveness, lookup, render, units, waiting
 from queuectl.cli import choose, show
-from queuectl.errors import QueuectlError
-from queuectl.layout import LATER, Entry
+from queuectl.layout import LATER
 from queuectl.selection import Selection
 from queuectl.spool import Spool
-
-#: Seconds between two looks of `logs --follow`.
-PAUSE = 0.1
 
 
 @click.command("status")
@@ -130,92 +123,3 @@ def show_run(run: lookup.Record) -> None:
     click.echo(f"\nattempt {run['attempt']}: {outcome}{when}; " + "; ".join(render.printable(d) for d in details if d))
     show.block("stdout", run["stdout_tail"] or "")
     show.block("stderr", run["stderr_tail"] or "")
-
-
-@click.command("logs")
-@click.argument("id")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
-@show.json_option
-@click.pass_obj
-def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, as_json: bool) -> None:
-    """What a job's command printed: its stdout on stdout, its stderr on stderr.
-
-    After `dlq retry` the attempts count from 1 again, and a new log replaces the old of that number; the end of
-    each stream stays in `queuectl show`.
-
-    \b
-    queuectl logs job1
-    queuectl logs job1 --follow
-    """
-    entry = choose.one(spool, id)
-    if follow and as_json:
-        raise click.UsageError("--follow has no end that JSON could wait for; use one of them")
-    if follow:
-        _follow(spool, entry, attempt)
-        return
-    number = attempt or _last_attempt(spool, entry)
-    streams = {stream: _open(spool.log(entry.name.id, number, stream)) for stream in ("out", "err")}
-    if attempt and attempt > _last_attempt(spool, entry):
-        raise QueuectlError(f"job {entry.name.id} has had {_last_attempt(spool, entry)} attempts; there is no attempt {attempt}")
-    if as_json:
-        texts = {stream: file.read().decode(errors="replace") if file else "" for stream, file in streams.items()}
-        show.document({"id": entry.name.id, "attempt": number, "stdout": texts["out"], "stderr": texts["err"]})
-        return
-    for stream, file in streams.items():
-        if file:
-            _copy(file, sys.stdout.buffer if stream == "out" else sys.stderr.buffer)
-
-
-def _last_attempt(spool: Spool, entry: Entry) -> int:
-    """The number of the attempt that ran last; a job that was brought back from the dead counts from 0 again."""
-    runs = lookup.runs(spool, entry)
-    last = runs[-1]["attempt"] if runs and entry.name.attempts == 0 else 0
-    return max(entry.name.attempts, last or 0, 0)
-
-
-def _open(path: str) -> IO[bytes] | None:
-    try:
-        return open(path, "rb", buffering=0)
-    except FileNotFoundError:
-        return None
-
-
-def _copy(file: IO[bytes], target: IO[bytes]) -> None:
-    while chunk := file.read(65536):
-        target.write(chunk)
-    target.flush()
-
-
-def _current(file: IO[bytes] | None, path: str, target: IO[bytes]) -> IO[bytes] | None:
-    """Copy what has come; the log that is at `path` now, should a run that was given back have begun a new one."""
-    newest = _open(path)
-    if file is not None:
-        _copy(file, target)
-        if newest is None or os.path.sameopenfile(file.fileno(), newest.fileno()):
-            if newest is not None:
-                newest.close()
-            return file
-        file.close()
-    if newest is not None:
-        _copy(newest, target)
-    return newest
-
-
-def _follow(spool: Spool, entry: Entry, attempt: int | None) -> None:
-    """Copy the logs as they grow, attempt after attempt, until the job is completed or dead."""
-    id, at = entry.name.id, attempt or max(1, _last_attempt(spool, entry))
-    files: dict[tuple[int, str], Any] = {}
-    while True:
-        # Look at the state first: what was printed before the end is then read below.
-        now = lookup.find(spool, id)
-        over = now.state in ("completed", "dead")
-        last = attempt or max(at, now.name.attempts)
-        for number in range(at, last + 1):
-            for stream, target in (("out", sys.stdout.buffer), ("err", sys.stderr.buffer)):
-                key = (number, stream)
-                files[key] = _current(files.get(key), spool.log(id, number, stream), target)
-        if over or (attempt and now.state != "processing" and now.name.attempts >= attempt):
-            return
-        at = last
-        time.sleep(PAUSE)

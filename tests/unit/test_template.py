@@ -67,7 +67,30 @@ def test_a_line_is_a_word(command, line, filled):
     assert found["env"] == {"QUEUECTL_LINE": line}
 
 
-NASTY = ["; rm -rf /", "$(touch x)", "`id`", "a\nb", "it's", '"', "\\", "-rf", "--", "~", "~root", "2", "if", "a=b", "*", "", " ", "#", "!!", "$'", "${x", "}"]
+NASTY = [
+    "; rm -rf /",
+    "$(touch x)",
+    "`id`",
+    "a\nb",
+    "it's",
+    '"',
+    "\\",
+    "-rf",
+    "--",
+    "~",
+    "~root",
+    "2",
+    "if",
+    "a=b",
+    "*",
+    "",
+    " ",
+    "#",
+    "!!",
+    "$'",
+    "${x",
+    "}",
+]
 
 #: Places in commands where a line may stand, with what prints the words that it became.
 PLACES = [

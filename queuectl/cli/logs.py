@@ -1,0 +1,157 @@
+"""queuectl logs: what the commands of jobs printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import IO, Any
+
+import click
+
+from queuectl import disk, lookup
+from queuectl.cli import choose, show
+from queuectl.errors import QueuectlError
+from queuectl.layout import ENDED, Entry
+from queuectl.spool import Spool
+
+#: Seconds between two looks of `logs --follow`.
+PAUSE = 0.1
+
+
+@click.command("logs")
+@click.argument("id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
+@click.option("--stdout", "stream", flag_value="out", help="Only what it printed to stdout.")
+@click.option("--stderr", "stream", flag_value="err", help="Only what it printed to stderr; it goes to our stdout.")
+@click.option("--all", "everything", is_flag=True, help="Every attempt, each with a head, all on stdout.")
+@show.json_option
+@click.pass_obj
+def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, stream: str | None, everything: bool, as_json: bool) -> None:
+    """What a job's command printed: its stdout on stdout, its stderr on stderr.
+
+    After `dlq retry` the attempts count from 1 again, and a new log replaces the old of that number; the end of
+    each stream stays in `queuectl show`.
+
+    \b
+    queuectl logs job1
+    queuectl logs last --follow
+    queuectl logs job1 --all --stderr
+    """
+    entry = choose.one(spool, id)
+    if follow and (as_json or everything):
+        raise click.UsageError(
+            "--follow begins at the last attempt and has no end that others could wait for; use it without --json, --all"
+        )
+    if attempt and everything:
+        raise click.UsageError("--all is every attempt; use it without --attempt")
+    streams = [stream] if stream else ["out", "err"]
+    if follow:
+        Follower(spool, entry, attempt, streams).follow()
+        return
+    last = _last_attempt(spool, entry)
+    if attempt and attempt > last:
+        raise QueuectlError(f"job {entry.name.id} has had {last} attempts; there is no attempt {attempt}")
+    numbers = range(1, last + 1) if everything else [attempt or last]
+    if as_json:
+        found = [_as_json(spool, entry, number, streams) for number in numbers]
+        show.document(found if everything else found[0])
+        return
+    for number in numbers:
+        for name in streams:
+            _show(spool.log(entry.name.id, number, name), _target(name, streams), f"attempt {number}, std{name}" if everything else "")
+
+
+def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
+    return sys.stderr.buffer if name == "err" and len(streams) > 1 else sys.stdout.buffer
+
+
+def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": entry.name.id, "attempt": number}
+    for name in streams:
+        file = _open(spool.log(entry.name.id, number, name))
+        found[f"std{name}"] = file.read().decode(errors="replace") if file else ""
+    return found
+
+
+def _show(path: str, target: IO[bytes], head: str) -> None:
+    """Copy one log; with a head it goes to stdout, below the head, and ends with a newline."""
+    file = _open(path)
+    if file is None:
+        return
+    if not head:
+        _copy(file, target)
+        return
+    sys.stdout.buffer.write(f"==> {head} <==\n".encode())
+    if _copy(file, sys.stdout.buffer) not in (b"", b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _last_attempt(spool: Spool, entry: Entry) -> int:
+    """The number of the attempt that ran last; a job that was brought back from the dead counts from 0 again."""
+    runs = lookup.runs(spool, entry)
+    last = runs[-1]["attempt"] if runs and entry.name.attempts == 0 else 0
+    return max(entry.name.attempts, last or 0, 0)
+
+
+def _open(path: str) -> IO[bytes] | None:
+    try:
+        return open(path, "rb", buffering=0)
+    except FileNotFoundError:
+        return None
+
+
+def _copy(file: IO[bytes], target: IO[bytes]) -> bytes:
+    """Copy what is left of a file; the last byte of that."""
+    last = b""
+    while chunk := file.read(65536):
+        target.write(chunk)
+        last = chunk[-1:]
+    target.flush()
+    return last
+
+
+def _current(file: IO[bytes] | None, path: str, target: IO[bytes]) -> IO[bytes] | None:
+    """Copy what has come; the log that is at `path` now, should a run that was given back have begun a new one."""
+    newest = _open(path)
+    if file is not None:
+        _copy(file, target)
+        if newest is None or os.path.sameopenfile(file.fileno(), newest.fileno()):
+            if newest is not None:
+                newest.close()
+            return file
+        file.close()
+    if newest is not None:
+        _copy(newest, target)
+    return newest
+
+
+class Follower:
+    """Copies the logs of a job as they grow. After an interrupt it can go on where it was."""
+
+    def __init__(self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err")) -> None:
+        self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
+        self._at = attempt or max(1, _last_attempt(spool, entry))
+        self._files: dict[tuple[int, str], IO[bytes] | None] = {}
+
+    def follow(self) -> None:
+        """Attempt after attempt, until the job is completed or dead."""
+        while not self._look():
+            time.sleep(PAUSE)
+
+    def _look(self) -> bool:
+        """Copy what has come; whether that was all."""
+        # Look at the state first: what was printed before the end is then read below.
+        if not disk.is_there(self._spool.at(self._entry.file)):
+            self._entry = lookup.find(self._spool, self._entry.name.id)
+        entry, attempt = self._entry, self._attempt
+        last = attempt or max(self._at, entry.name.attempts)
+        for number in range(self._at, last + 1):
+            for name in self._streams:
+                key, path = (number, name), self._spool.log(entry.name.id, number, name)
+                self._files[key] = _current(self._files.get(key), path, _target(name, self._streams))
+        self._at = last
+        return entry.state in ENDED or bool(attempt and entry.state != "processing" and entry.name.attempts >= attempt)

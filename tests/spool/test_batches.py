@@ -1,0 +1,180 @@
+"""Batches: lists of ids, and how far their jobs are."""
+
+import os
+import time
+
+import pytest
+
+from queuectl import admission, batches, config, tally
+from queuectl.actions import prune
+from queuectl.errors import NoSuchBatch
+from queuectl.tally import Count, Tally
+from tests.faults.test_races import together
+
+
+def lines(path, name="b"):
+    return (path / "batches" / name).read_text().split("\n")
+
+
+def test_the_jobs_of_a_batch_are_in_its_list_in_their_order(spool, path):
+    found = spool.enqueue_all([{"command": "true", "batch": "b"}, {"command": "true"}, {"command": "true", "batch": "b", "id": "x"}])
+    held = spool.enqueue({"command": "true", "batch": "b"}, hold=True)
+
+    assert lines(path) == [found[0], "x", held, ""]
+    assert list(batches.members(spool, "b")) == [found[0], "x", held]
+    assert list(batches.names(spool)) == ["b"]
+
+
+def test_a_drop_is_entered_by_the_worker_that_admits_it(spool, path):
+    (path / "processing" / "me-1-abc").mkdir()
+    (path / "pending" / "x.json").write_text('{"command": "true", "batch": "b"}')
+
+    answer = admission.admit(spool, "x.json", "me-1-abc", last=True)
+
+    assert lines(path) == [answer.name.id, ""]
+
+
+def test_a_torn_line_is_no_id_and_does_not_spoil_the_next(spool, path):
+    spool.enqueue({"command": "true", "batch": "b", "id": "one"})
+    with (path / "batches" / "b").open("a") as file:
+        file.write("onemo")
+    assert list(batches.members(spool, "b")) == ["one"]
+
+    spool.enqueue({"command": "true", "batch": "b", "id": "onemo"})
+    spool.enqueue({"command": "true", "batch": "b", "id": "two"})
+
+    assert lines(path) == ["one", "onemo~", "onemo", "two", ""]
+    assert list(batches.members(spool, "b")) == ["one", "onemo", "two"]
+
+
+def test_many_at_once_lose_nothing(spool, path):
+    def enqueue():
+        return [spool.enqueue({"command": "true", "batch": "b"}) for _ in range(50)]
+
+    found = [id for answer in together(*[enqueue] * 8) for id in answer]
+
+    assert sorted(batches.members(spool, "b")) == sorted(found)
+    assert len(lines(path)) == 401
+
+
+def test_enqueues_beside_a_prune_lose_nothing(spool, path):
+    """The list is old and all its jobs are gone, again and again; somebody always writes to it just then."""
+    (path / "batches").mkdir()
+
+    def enqueue():
+        return [spool.enqueue({"command": "true", "batch": "b"}) for _ in range(200)]
+
+    def remove():
+        known = {"nobody": None}
+        for _ in range(2000):
+            try:
+                batches._remove(spool, "b", known)
+            except FileNotFoundError:
+                pass
+        return []
+
+    found = [id for answer in together(enqueue, enqueue, remove) for id in answer]
+
+    assert sorted(batches.members(spool, "b")) == sorted(found)
+
+
+def test_a_list_goes_with_its_last_job_and_not_before(spool, path):
+    spool.enqueue_all([{"command": "true", "id": id, "batch": id[0]} for id in ("a1", "a2", "b1", "c1")])
+    for id in ("a1", "b1", "c1"):
+        [entry] = spool.entries_of(id)
+        spool.remove(entry)
+    for name in ("a", "b"):
+        os.utime(path / "batches" / name, (1, 1))
+
+    prune(spool, config.Settings(), time.time())
+
+    assert sorted(batches.names(spool)) == ["a", "c"]  # c was written to just now: its job may be on its way
+
+
+# -- the tally
+
+
+def test_the_tally_of_a_batch(spool, path):
+    spool.enqueue_all([{"command": "true", "id": f"j{number}", "batch": "b"} for number in range(6)])
+    spool.enqueue({"command": "true", "id": "other"})
+    for id, state in (("j0", "completed"), ("j1", "dead"), ("j2", "held"), ("j3", "failed")):
+        [entry] = spool.entries_of(id)
+        spool.move(entry, state, entry.name)
+    watched = Tally(spool, batch="b")
+
+    assert watched.look() == Count(1, 1, 0, 4)
+    spool.enqueue({"command": "true", "id": "late", "batch": "b"})
+    assert watched.look() == Count(1, 1, 0, 5)
+    for id in ("j2", "j3", "j4", "late"):
+        [entry] = spool.entries_of(id)
+        spool.move(entry, "completed", entry.name)
+    assert watched.look() == Count(5, 1, 0, 1)
+    assert watched.look().total == 7
+
+
+def test_what_is_nowhere_is_gone_unless_it_may_be_on_its_way(spool, path):
+    spool.enqueue_all([{"command": "true", "id": id, "batch": "b"} for id in ("a", "b")])
+    with (path / "batches" / "b").open("a") as file:
+        file.write("nobody\n")
+    watched = Tally(spool, batch="b")
+    assert [watched.look() for _ in range(3)] == [Count(0, 0, 0, 3)] * 3
+
+    os.utime(path / "batches" / "b", (1, 1))
+
+    assert watched.look() == Count(0, 0, 1, 2)
+    assert watched.look().total == 2
+
+
+def test_a_job_that_was_seen_nowhere_once_is_not_gone(spool, path):
+    spool.enqueue({"command": "true", "id": "a", "batch": "b"})
+    os.utime(path / "batches" / "b", (1, 1))
+    watched = Tally(spool, batch="b")
+    [entry] = spool.entries_of("a")
+
+    os.rename(path / entry.file, path / "elsewhere")
+    assert watched.look() == Count(0, 0, 0, 1)
+    os.rename(path / "elsewhere", path / entry.file)
+    assert watched.look() == Count(0, 0, 0, 1)
+    os.rename(path / entry.file, path / "elsewhere")
+    assert watched.look() == Count(0, 0, 0, 1)
+    assert watched.look() == Count(0, 0, 1, 0)
+
+
+def test_an_id_that_came_again_for_another_job_is_gone(spool, path):
+    spool.enqueue({"command": "true", "id": "a", "batch": "b"})
+    [entry] = spool.entries_of("a")
+    spool.remove(entry)
+    spool.enqueue({"command": "true", "id": "a"})
+    os.utime(path / "batches" / "b", (1, 1))
+    watched = Tally(spool, batch="b")
+
+    watched.look()
+    assert watched.look() == Count(0, 0, 1, 0)
+
+
+def test_a_wait_ends_in_time(spool):
+    spool.enqueue({"command": "true", "batch": "b"})
+    told = []
+
+    count, is_over = tally.wait(Tally(spool, batch="b"), 0.01, told.append)
+
+    assert (count, is_over) == (Count(0, 0, 0, 1), False)
+    assert told[0] == count
+
+
+def test_a_batch_of_a_hundred_thousand_is_looked_at_by_its_names(spool, path, monkeypatch):
+    (path / "batches").mkdir()
+    known = [f"j{number}" for number in range(100_000)]
+    (path / "batches" / "b").write_text("\n".join([*known, ""]))
+    for number, id in enumerate(known):
+        state = "pending" if number < 50_000 else "completed"
+        os.close(os.open(path / state / f"20261122T101502.123456Z-p5-a0-{id}.json", os.O_CREAT | os.O_WRONLY))
+    monkeypatch.setattr(tally.lookup, "at_last_record", lambda *_: pytest.fail("searched for one job"))
+    watched = Tally(spool, ids=known)
+
+    assert watched.look() == Count(50_000, 0, 0, 50_000)
+
+
+def test_a_batch_that_nobody_knows_is_refused(spool):
+    with pytest.raises(NoSuchBatch):
+        Tally(spool, batch="b").look()
