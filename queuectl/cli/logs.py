@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import click
@@ -130,16 +130,17 @@ def _current(file: IO[bytes] | None, path: str, target: IO[bytes]) -> IO[bytes] 
 
 
 class Follower:
-    """Copies the logs of a job as they grow. After an interrupt it can go on where it was."""
+    """Copies the logs of a job as they grow."""
 
     def __init__(self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err")) -> None:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, _last_attempt(spool, entry))
         self._files: dict[tuple[int, str], IO[bytes] | None] = {}
 
-    def follow(self) -> None:
-        """Attempt after attempt, until the job is completed or dead."""
+    def follow(self, between: Callable[[], None] = lambda: None) -> None:
+        """Attempt after attempt, until the job is completed or dead; `between` is called after each look."""
         while not self._look():
+            between()
             time.sleep(PAUSE)
 
     def _look(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -34,15 +36,11 @@ def run_(spool: Spool, /, words: tuple[str, ...], command: str | None, **flags: 
     last_is(spool, defaults)
     is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
     record = {"command": list(words)} if is_program else read_record(words, command, None)
-    id = spool.enqueue(complete_job(record, defaults))
-    follower = logs.Follower(spool, lookup.find(spool, id))
-    try:
-        click.echo(f"queuectl: job {id}", err=True)
-        _note_what_is_missing(spool)
-        follower.follow()
-    except KeyboardInterrupt:
-        _cancel(spool, id)
-        follower.follow()
+    job, interrupt = complete_job(record, defaults), Interrupt()
+    id = spool.enqueue(job)
+    click.echo(f"queuectl: job {id}", err=True)
+    _note_what_is_missing(spool)
+    logs.Follower(spool, lookup.find(spool, id)).follow(lambda: interrupt.obey(spool, id))
     [waited] = actions.wait(spool, [id], None, lambda _: None) or []
     raise click.exceptions.Exit(waited.code)
 
@@ -54,9 +52,21 @@ def _note_what_is_missing(spool: Spool) -> None:
         click.echo("queuectl: note: no worker is alive here; the job will not run before 'queuectl worker start'", err=True)
 
 
-def _cancel(spool: Spool, id: str) -> None:
-    click.echo(f"queuectl: cancelling job {id}", err=True)
-    try:
-        actions.cancel(spool, id)
-    except WrongState:
-        pass  # RACE: it has just ended by itself
+class Interrupt:
+    """The first Ctrl+C is a wish to cancel, obeyed where no output is lost or shown twice; the second ends this command."""
+
+    def __init__(self) -> None:
+        self._is_wanted = False
+        signal.signal(signal.SIGINT, self._want)
+
+    def _want(self, *_: object) -> None:
+        self._is_wanted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def obey(self, spool: Spool, id: str) -> None:
+        """Cancel the job, if that is wanted and not done yet."""
+        if self._is_wanted:
+            self._is_wanted = False
+            click.echo(f"queuectl: cancelling job {id}", err=True)
+            with suppress(WrongState):  # RACE: it has just ended by itself
+                actions.cancel(spool, id)

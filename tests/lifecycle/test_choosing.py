@@ -98,8 +98,7 @@ def test_a_change_that_is_none_is_refused(queuectl, words, reason):
 @pytest.fixture
 def failed(queuectl, path):
     """`a` has failed and would wait for an hour, `b` is dead, `c` is completed; `d` was cancelled."""
-    for key in ("backoff_base", "backoff_max"):
-        queuectl("config", "set", key, "3600")
+    queuectl("config", "set", "backoff_base", "1000")
     queuectl("enqueue", "--id", "a", "--batch", "x", "-c", f"test -e {path}/ok")
     queuectl("enqueue", "--id", "b", "--batch", "x", "--max-retries", "1", "-c", f"test -e {path}/ok")
     queuectl("enqueue", "--id", "c", "--batch", "x", "-c", "true")
@@ -166,7 +165,6 @@ def test_more_jobs_than_are_made_durable_at_once_are_all_changed(queuectl, path)
 def test_changing_jobs_beside_two_workers_loses_and_doubles_none(queuectl, path, tmp_path):
     jobs = [{"command": f"echo x >> {tmp_path}/{number}", "id": f"j{number}", "batch": "b"} for number in range(200)]
     Spool(path).enqueue_all(jobs)
-    out = tmp_path / "done"
 
     def meddle(*verbs):
         for verb in verbs * 3:
@@ -177,7 +175,6 @@ def test_changing_jobs_beside_two_workers_loses_and_doubles_none(queuectl, path,
         queuectl("release", "--batch", "b")
         until(lambda: len(ids_in(path, "completed")) == 200)
     assert [(tmp_path / str(number)).read_text() for number in range(200)] == ["x\n"] * 200
-    assert not out.exists()
 
 
 # -- waiting for a batch
