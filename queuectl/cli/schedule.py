@@ -16,7 +16,10 @@ from queuectl.spool import Spool
 from queuectl.strict import kind
 
 #: The options of enqueue that a schedule has as well: what they say goes into each of its jobs.
-SHARED = ("command", "job", "priority", "max_retries", "timeout", "cwd", "env", "export", "name")
+SHARED = (
+    "command", "job", "priority", "max_retries", "timeout", "cwd", "env", "export", "stdin", "name", "batch", "limit", "unique",
+    "success_codes", "no_retry_codes", "retry_after_codes",
+)  # fmt: skip
 
 #: The ticks that `show` foretells.
 FORETOLD = 5

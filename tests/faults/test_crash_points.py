@@ -449,7 +449,7 @@ class EnqueueBatch(Life):
         assert len([id for id in listed if id in ("first", "first2") or ids.is_ours(id)]) == len(listed)
 
 
-class EnqueueHeld(Life):
+class EnqueueHeldBatch(Life):
     is_tidy = True
 
     def live(self):
@@ -486,7 +486,7 @@ class PruneBatch(Prune):
         assert "c" in batches.members(self.spool, "alive")
 
 
-class Hold(Life):
+class HoldMany(Life):
     """Jobs of each state in which one waits are put where the verb wants them, all together."""
 
     before = ("pending", "failed", "blocked")
@@ -517,21 +517,21 @@ class Hold(Life):
             assert self.spool.state_of(id) in (self.after if survived else (id, *self.after))
 
 
-class ReleaseHeld(Hold):
+class ReleaseMany(HoldMany):
     before, after = ("held",), ("pending",)
 
     def act(self, entry):
         actions.release(self.spool, entry)
 
 
-class RetryNow(Hold):
+class RetryMany(HoldMany):
     before, after = ("failed", "dead"), ("pending",)
 
     def act(self, entry):
         actions.retry(self.spool, entry)
 
 
-class Change(Hold):
+class ChangeMany(HoldMany):
     before, after = ("held", "pending", "failed", "blocked"), ("held", "pending", "blocked")
 
     def act(self, entry):
