@@ -79,10 +79,12 @@ def likeness(text):
     text = re.sub(r"workers-[\w.-]+-TIME-\d+\.log", "LOG", text)
     text = re.sub(r"ready \d+s", "ready 0s", text)
     text = re.sub(r"^(stopped )?\d+", r"\1PID", text)
+    text = re.sub(r"took [\d.ms]+", "took 0s", text)
     return re.sub(r"/\S*/\.queuectl", "~/.queuectl", text)
 
 
-def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "jobs.md"], ids=lambda page: page.name)
+def test_the_commands_of_a_page_print_what_it_says(tmp_path, page):
     env = {
         **environment(tmp_path / "home" / ".queuectl"),
         "HOME": str(tmp_path / "home"),
@@ -90,7 +92,7 @@ def test_the_commands_of_the_readme_print_what_it_says(tmp_path):
     }
     (tmp_path / "home").mkdir()
     (tmp_path / "my files").mkdir()
-    for command, expected in consoles(README):
+    for command, expected in consoles(page.read_text()):
         done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50, check=False)
         printed = done.stdout + (done.stderr if "wait" in command else "")
         assert done.returncode == 0, done.stderr
