@@ -83,7 +83,7 @@ def likeness(text):
     return re.sub(r"/\S*/\.queuectl", "~/.queuectl", text)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "jobs.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "jobs.md"], ids=lambda page: page.name)
 def test_the_commands_of_a_page_print_what_it_says(tmp_path, page):
     env = {
         **environment(tmp_path / "home" / ".queuectl"),
