@@ -222,6 +222,30 @@ for job in Spool({str(path)!r}).consume():
     assert os.listdir(path / "workers") == os.listdir(path / "processing") == []
 
 
+def test_a_program_that_ends_while_a_thread_of_it_works_gives_the_job_back(spool, path, tmp_path):
+    spool.enqueue("true", id="a")
+    code = f"""
+import threading
+from queuectl import Spool
+
+begun = threading.Event()
+
+def work():
+    for job in Spool({str(path)!r}).consume():
+        with job:
+            begun.set()
+            threading.Event().wait()
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+    with Program(code, tmp_path) as program:
+        assert program.process.wait(20) == 0
+
+    assert "-a0-a.json" in names(path, "pending")[0]
+    assert os.listdir(path / "workers") == os.listdir(path / "processing") == []
+
+
 def test_several_threads_consume_beside_each_other(spool, path, tmp_path):
     spool.enqueue_all([{"command": "true", "id": f"job-{number}"} for number in range(40)])
     code = f"""
