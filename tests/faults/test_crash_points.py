@@ -499,8 +499,8 @@ class HoldMany(Life):
             [entry] = self.spool.entries_of(state)
             if state == "blocked":
                 self.spool.need("blocked")
-                (self.path / "blocked" / "after.x").mkdir()
-                os.rename(self.path / entry.file, self.path / "blocked" / "after.x" / os.path.basename(entry.file))
+                (self.path / "blocked" / "after.pending").mkdir()
+                os.rename(self.path / entry.file, self.path / "blocked" / "after.pending" / os.path.basename(entry.file))
             elif state != "pending":
                 assert self.spool.move(entry, state, entry.name)
 

@@ -21,7 +21,7 @@ def dead(queuectl):
     queuectl("worker", "start", "--drain")
 
 
-KEYS = {"id", "command", "state", "priority", "attempts", "max_retries", "created_at", "updated_at", "run_at", "worker", "file", "name"}
+KEYS = {"id", "command", "state", "priority", "attempts", "max_retries", "created_at", "updated_at", "run_at", "worker", "file", "name", "batch", "waits"}  # fmt: skip
 
 
 def test_the_keys_of_the_json_are_those_of_the_format(queuectl, dead):
