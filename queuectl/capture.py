@@ -37,27 +37,21 @@ class Capture:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._reader: int | None = None
-        self._is_named = False
+        self._is_named = self._is_void = False
         self._path = ""
         self._can_hide = bool(_NAMELESS)
 
     def begin(self, path: str) -> int:
         """A new descriptor for the command to append to; the caller closes it. `path` is the capture's name, should it need one."""
-        if os.access(path, os.F_OK):
-            disk.unlink(path)  # of an earlier attempt of this number
         self._path, self._is_named = path, False
         if self._reader is None and self._can_hide:
             self._reader = self._hidden()
-        if self._reader is not None:
-            return os.open(f"/proc/self/fd/{self._reader}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        writer = disk.create(path)
-        try:
-            self._reader, self._is_named = os.open(path, os.O_RDONLY | os.O_CLOEXEC), True
-        except OSError:
-            os.close(writer)
-            disk.unlink(path)
-            raise
-        return writer
+        if self._reader is None:
+            self._reader, self._is_named = _named(path), True
+            return os.dup(self._reader)
+        if os.access(path, os.F_OK):
+            disk.unlink(path)  # of an earlier attempt of this number
+        return os.open(f"/proc/self/fd/{self._reader}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def _hidden(self) -> int | None:
         """A nameless file, open for reading only: who reads does not keep a lease from being granted."""
@@ -88,17 +82,20 @@ class Capture:
 
     def end(self, tail: int) -> bytes:
         """The run is over: the last `tail` bytes that were printed."""
-        if self._reader is None:
-            return b""
-        size = self.size()
-        if not size and not self._is_named and self._is_ours():
-            return b""
-        if size:
-            self._keep()
-        elif self._is_named:
+        data = b""
+        if self._reader is not None:
+            size = self.size()
+            if not size and not self._is_named and self._is_ours():
+                return b""
+            if size:
+                self._keep()
+                data = os.pread(self._reader, tail, max(0, size - tail))
+            self._is_void = self._is_named and not size
+            self.close()
+        if self._is_void:
+            # After the close: a network file system gives what is open a new name instead of removing it, and has to ask for one.
             disk.unlink(self._path)
-        data = os.pread(self._reader, tail, max(0, size - tail)) if size else b""
-        self.close()
+            self._is_void = False
         return data
 
     def _keep(self) -> None:
@@ -126,3 +123,12 @@ class Capture:
         if reader is not None:
             with suppress(OSError):
                 os.close(reader)
+
+
+def _named(path: str) -> int:
+    """A new file at `path`. On a network each look and each open is a call: so none looks first, and one open is for both of us."""
+    try:
+        return disk.create(path)
+    except FileExistsError:
+        disk.unlink(path)  # of an earlier attempt of this number
+        return disk.create(path)

@@ -412,8 +412,8 @@ def version(path: str) -> tuple[int, int, int] | None:
 
 
 def create(path: str) -> int:
-    """A new, empty file at `path`, open for appending."""
-    return os.open(path, _CREATE | os.O_APPEND, FILE_MODE)
+    """A new, empty file at `path`, open for reading and for appending."""
+    return os.open(path, _APPEND | os.O_EXCL, FILE_MODE)
 
 
 def copy(fd: int, path: str) -> None:

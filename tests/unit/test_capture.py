@@ -133,6 +133,36 @@ def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, 
     assert sorted(os.listdir(tmp_path)) == ["a.1.out", "c.1.out"]
 
 
+def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(tmp_path, monkeypatch):
+    no_such_flag(monkeypatch)
+    (tmp_path / "a.1.out").write_text("old")
+    capture = Capture(str(tmp_path))
+    printed(capture, tmp_path / "a.1.out", b"new")
+
+    assert capture.end(10) == b"new"
+    assert (tmp_path / "a.1.out").read_bytes() == b"new"
+
+
+def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_a_second_try(tmp_path, monkeypatch):
+    no_such_flag(monkeypatch)
+    capture = Capture(str(tmp_path))
+    printed(capture, tmp_path / "a.1.out", b"")
+    is_open = []
+
+    def unlink(path):
+        is_open.append(capture._reader is not None)
+        refuse()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "unlink", unlink)
+        with pytest.raises(OSError, match="space"):
+            capture.end(10)
+    assert capture.end(10) == b""
+
+    assert is_open == [False]
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_directory_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         Capture(str(tmp_path / "gone")).begin(str(tmp_path / "gone" / "a.1.out"))
