@@ -26,6 +26,7 @@ from queuectl import blocked, cancellation, liveness, recovery
 from queuectl.crew import Crew
 from queuectl.errors import QueuectlError
 from queuectl.log import Log
+from queuectl.notify import Notifier
 from queuectl.pulse import Pulse
 from queuectl.spool import Spool
 from queuectl.ticker import Ticker
@@ -42,6 +43,7 @@ class Chores:
         self.observer = liveness.Observer(spool)
         self.pulse = Pulse(spool, self.warn)
         self.ticker = Ticker(spool, log, self.warn, moved)
+        self.notifier = Notifier()
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
         self._beaten = self._swept = -math.inf
@@ -74,8 +76,11 @@ class Chores:
     def tend(self) -> None:
         """Do what is due."""
         now = time.monotonic()
+        self.notifier.beat()
+        self.log.rotate(self.settings.log_size)
         if now - self._beaten >= self.settings.heartbeat_interval:
             self._beaten = now
+            self.notifier.status(self.crew.in_words())
             for chore in (self._beat, self._rescue, self._relay_requests):
                 with self.complaining():
                     chore()
@@ -98,7 +103,7 @@ class Chores:
 
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
-        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at)
+        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at, self.notifier.wakes_at())
 
     # -- what
 

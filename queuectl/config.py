@@ -59,6 +59,7 @@ class Settings(NamedTuple):
     keep_dead: float = 180 * 86400.0
     max_job_size: int = 1024 * 1024
     durability: str = "safe"
+    log_size: int = 10 * 1024 * 1024
     success_codes: tuple[int, ...] = (0,)
     no_retry_codes: tuple[int, ...] = ()
     retry_after_codes: Mapping[int, float] = {}
@@ -139,6 +140,9 @@ SETTINGS: dict[str, Kind] = {
     "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),
     "max_job_size": Kind(_number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"),
     "durability": Kind(_choice("safe", "strict"), _plain, "when an outcome is on disk: within a second, or before the next claim"),
+    "log_size": Kind(
+        _number(0, 1e15, whole=True), _plain, "bytes of the log of a background supervisor before it begins another; 0: no limit"
+    ),
     "success_codes": Kind(codes.read, codes.show, "exit codes that mean success, such as 0,99"),
     "no_retry_codes": Kind(codes.read, codes.show, "exit codes after which a job is dead at once"),
     "retry_after_codes": Kind(

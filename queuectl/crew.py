@@ -55,6 +55,11 @@ class Crew:
         """Those that have said who they are."""
         return [hand for hand in self.hands.values() if hand.name]
 
+    def in_words(self) -> str:
+        """How many there are, and how many have nothing to do."""
+        known = self.known()
+        return f"{len(known)} workers, {sum(not hand.wants for hand in known)} of them busy"
+
     def tell(self, number: signal.Signals) -> None:
         """Signal them all; none has been collected yet, so every process id is still its own."""
         for pid in self.hands:

@@ -416,6 +416,19 @@ def create(path: str) -> int:
     return os.open(path, _APPEND | os.O_EXCL, FILE_MODE)
 
 
+def open_log(path: str) -> int:
+    """The file at `path`, made if there is none, open for appending to it."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+
+
+def is_open_at(fd: int, path: str) -> bool:
+    """Whether the file behind a descriptor is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
 def copy(fd: int, path: str) -> None:
     """A new file at `path` with all that is in the file behind a descriptor; if that fails there is none."""
     target = create(path)

@@ -16,11 +16,13 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from queuectl import executor, wire
 from queuectl.errors import QueuectlError
+from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
 
 #: The signals that stop a fleet.
@@ -37,6 +39,7 @@ class Fleet:
         self._told = 0
         self._unready = set(range(len(supervise)))
         self._round = Round(count)
+        self._notifier = Notifier()  # not for the supervisors: systemd listens to this process only
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until all supervisors have ended; `ready` is called once when all are up."""
@@ -48,10 +51,12 @@ class Fleet:
         for number in range(len(self._supervise)):
             self._start(number)
         while self._pids:
+            self._notifier.beat()
             self._sleep()
             self._reap()
             if not self._unready:
                 ready()
+                self._notifier.ready()
                 ready = lambda: None  # noqa: E731
         if self._failed:
             raise QueuectlError(f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above")
@@ -90,6 +95,7 @@ class Fleet:
             os._exit(code)
 
     def _on_stop(self, number: int, _: object) -> None:
+        self._notifier.stopping()
         self._told = 2 if number == signal.SIGQUIT else self._told + 1
         for pid in self._pids:
             os.kill(pid, signal.SIGQUIT if self._told > 1 else signal.SIGTERM)
@@ -100,7 +106,7 @@ class Fleet:
         by_reader = {line.reader: number for number, line in self._round.lines.items()}
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
-        for fd, _ in poll.poll():
+        for fd, _ in poll.poll(1000 * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), executor.LONGEST_WAIT))):
             if fd == self._wake:
                 executor.drain(fd)
             elif self._round.listen(by_reader[fd]):

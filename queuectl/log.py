@@ -5,7 +5,7 @@ Each line is one write(2), so the lines of several processes never mix.
 Promises
     A log that cannot be written (a closed terminal, a full disk) never stops the work.
 Leaves to others
-    the form of a line (render).
+    the form of a line (render); a file that grows, or that somebody moves away (logfile).
 Raises
     nothing.
 """
@@ -15,24 +15,46 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from queuectl import render
 
 Form = Literal["text", "json"]
 
 
-class Log:
-    """Writes events to the descriptor `fd` as text or JSON lines; `colour` for a terminal, `common` is said by every line."""
+class File(Protocol):
+    """What a log needs to know of the file behind its descriptor."""
 
-    def __init__(self, fd: int, form: Form, *, colour: bool = False, common: Mapping[str, Any] | None = None) -> None:
-        self._fd, self._form, self._colour, self._common = fd, form, colour, common
+    def follow(self) -> None:
+        """Be ready for the next line."""
+
+    def rotate(self, most: int) -> None:
+        """Begin another file if this one has so many bytes."""
+
+
+class Log:
+    """Writes events to the descriptor `fd` as text or JSON lines.
+
+    `colour` for a terminal, `common` is said by every line, `file` is what is behind the descriptor, if that is ours.
+    """
+
+    def __init__(
+        self, fd: int, form: Form, *, colour: bool = False, common: Mapping[str, Any] | None = None, file: File | None = None
+    ) -> None:
+        self._fd, self._form, self._colour, self._common, self._file = fd, form, colour, common, file
+
+    def rotate(self, most: int) -> None:
+        """Begin another file if this one has `most` bytes."""
+        if self._file:
+            self._file.rotate(most)
 
     def event(self, event: str, **details: Any) -> None:
         """Write one line: what happened, now, and to what."""
         if self._common:
             details |= self._common
         line = render.event(self._form, time.time(), event, details, colour=self._colour)
+        if self._file:
+            self._file.follow()
         try:
             os.write(self._fd, line.encode(errors="backslashreplace"))
         except OSError:

@@ -79,6 +79,7 @@ class Supervisor:
                 self._sleep()
                 if len(self.crew.known()) == self.count:
                     ready()
+                    self.chores.notifier.ready()
                     ready = lambda: None  # noqa: E731
         finally:
             self._close()
@@ -114,6 +115,7 @@ class Supervisor:
         self._reap()
         if self.stopping and not self.quiet:
             self.quiet = True
+            self.chores.notifier.stopping()
             self.log.event("stopping", now=self.stopping > 1, workers=len(self.crew.hands))
             self.crew.tell(signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
         while not self.stopping and len(self.crew.hands) < self.count and time.monotonic() >= self.respawn:

@@ -16,6 +16,7 @@ from queuectl import actions, config, host, liveness, lookup, units
 from queuectl.cli import show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
+from queuectl.logfile import LogFile
 from queuectl.spool import Spool
 from queuectl.turns import Turns
 
@@ -94,8 +95,8 @@ def _start(
     form: Any = log_format
     colour = not daemon and sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
-    def supervise(ready: Callable[[], None] = lambda: None) -> None:
-        _serve(spools, count, lambda common: Log(2, form, colour=colour, common=common), ready, drain=drain, duration=seconds)
+    def supervise(ready: Callable[[], None] = lambda: None, file: LogFile | None = None) -> None:
+        _serve(spools, count, lambda common: Log(2, form, colour=colour, common=common, file=file), ready, drain=drain, duration=seconds)
 
     if daemon:
         name = f"workers-{host.place().host}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
@@ -141,7 +142,7 @@ def _flags(values: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
+def _detach(path: str, supervise: Callable[[Callable[[], None], LogFile], None]) -> None:
     """Supervise in the background; return when all workers are up, or fail with what the log says."""
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -158,10 +159,8 @@ def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
     code = 1
     try:
         os.close(reader)
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for fd, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(fd, target)
+        log = LogFile(path)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir("/")
 
         def ready() -> None:
@@ -171,7 +170,7 @@ def _detach(path: str, supervise: Callable[[Callable[[], None]], None]) -> None:
                 os.close(writer)
                 writer = -1
 
-        supervise(ready)
+        supervise(ready, log)
         code = 0
     except (QueuectlError, OSError) as error:
         os.write(2, f"queuectl: {error}\n".encode())

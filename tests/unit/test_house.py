@@ -16,11 +16,11 @@ ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py
 #: From the ground up: a room may use those on lower floors only.
 FLOORS = [
     ["errors"],
-    ["units", "host", "libc"],
+    ["units", "host", "libc", "notify"],
     ["codes"],
     ["filename", "retry", "render", "strict", "cron"],
     ["job", "disk", "processes", "log", "template"],
-    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard", "schedule"],
+    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard", "schedule", "logfile"],
     ["outcome", "crew", "precedence", "turns"],
     ["layout"],
     ["batches", "moves", "renewal", "probe", "unique"],
