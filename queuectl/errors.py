@@ -16,6 +16,7 @@
     |-- WrongState                exit 1   the job is not where this verb needs it
     |-- LostClaim                 exit 1   a job was rescued while a Python program worked on it; carries `id` and `worker`
     |-- TimedOut                  exit 1   jobs that were waited for had not ended in time; a TimeoutError, too; carries `ids`
+    |-- ServiceError              exit 1   a unit of systemd that cannot be written or removed
     |-- ConfigDamaged             exit 1   config.json cannot be read; it is never overwritten
     |-- ScheduleDamaged           exit 1   a file in schedules/ cannot be read, or is not to be trusted
     `-- SpoolError                exit 1   the spool itself
@@ -162,6 +163,10 @@ class TimedOut(QueuectlError, TimeoutError):
         some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
         super().__init__(f"not ended after {seconds:g} s: {some}; wait longer, or see 'queuectl list'")
         self.ids = ids
+
+
+class ServiceError(QueuectlError):
+    """A unit of systemd cannot be written, or is not ours to change."""
 
 
 class ConfigDamaged(QueuectlError):

@@ -1,4 +1,4 @@
-"""queuectl worker: start, stop, list."""
+"""queuectl worker: start, stop, list; install and uninstall are in service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from queuectl import actions, config, host, liveness, lookup, units
-from queuectl.cli import show
+from queuectl.cli import service, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
 from queuectl.logfile import LogFile
@@ -85,8 +85,8 @@ def _start(
     allow_root: bool,
     values: tuple[str, ...],
 ) -> None:
-    seconds, flags = _seconds(duration, "--duration"), _flags(values)
-    spools = [Spool(path, flags=flags).make() for path in paths or (spool.path,)]
+    seconds, given = _seconds(duration, "--duration"), flags(values)
+    spools = [Spool(path, flags=given).make() for path in paths or (spool.path,)]
     if len({each.path for each in spools}) < len(spools):
         raise Wrong("--spool: a spool is named twice")
     for each in spools:
@@ -129,7 +129,8 @@ def _seconds(text: str | None, option: str) -> float | None:
         raise Wrong(f"{option}: {error}") from None
 
 
-def _flags(values: tuple[str, ...]) -> dict[str, Any]:
+def flags(values: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that `--set` gives."""
     found = {}
     for text in values:
         name, equals, value = text.partition("=")
@@ -230,3 +231,7 @@ def list_workers(spool: Spool, /, as_json: bool) -> None:
         show.workers(found)
     else:
         click.echo("no workers; start some with 'queuectl worker start'", err=True)
+
+
+worker_.add_command(service.install)
+worker_.add_command(service.uninstall)

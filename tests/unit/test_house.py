@@ -20,7 +20,7 @@ FLOORS = [
     ["codes"],
     ["filename", "retry", "render", "strict", "cron"],
     ["job", "disk", "processes", "log", "template"],
-    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard", "schedule", "logfile"],
+    ["ids", "results", "config", "queue", "wire", "executor", "watcher", "flusher", "capture", "guard", "schedule", "logfile", "service"],
     ["outcome", "crew", "precedence", "turns"],
     ["layout"],
     ["batches", "moves", "renewal", "probe", "unique"],
