@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import batches, blocked, cancellation, disk, host, liveness, lookup, recovery, results, unique, units
+from queuectl import batches, blocked, cancellation, disk, hooks, host, liveness, lookup, recovery, results, unique, units
 from queuectl.config import Settings
 from queuectl.errors import NoSuchWorker, WrongState
-from queuectl.filename import decode
+from queuectl.filename import decode, encode
 from queuectl.job import Job
 from queuectl.layout import PAUSED, Entry
 from queuectl.spool import Claim, Spool
@@ -107,6 +107,7 @@ def remove(spool: Spool, entry: Entry) -> bool:
     job = lookup.read(spool, entry.file)
     removed = spool.remove(entry)
     if removed:
+        hooks.note_batch(spool, os.path.basename(entry.file), job.batch if job else None)
         _let_others_go_on(spool, entry, job)
     return removed
 
@@ -143,7 +144,9 @@ def cancel(spool: Spool, id: str, entry: Entry | None = None) -> Literal["cancel
 
 def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
     now = spool.now()
-    moved = spool.move(entry, "dead", entry.name._replace(time=now))
+    name = entry.name._replace(time=now)
+    hooks.note_file(spool, f"dead/{encode(name)}", entry.file)
+    moved = spool.move(entry, "dead", name)
     if moved is None:
         return False
     # CRASH: dying here leaves a dead job without a reason; it is shown as such.

@@ -22,11 +22,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from queuectl import blocked, cancellation, liveness, recovery
+from queuectl import blocked, cancellation, closing, liveness, recovery
 from queuectl.crew import Crew
 from queuectl.errors import QueuectlError
 from queuectl.log import Log
 from queuectl.notify import Notifier
+from queuectl.porter import Porter
 from queuectl.pulse import Pulse
 from queuectl.spool import Spool
 from queuectl.ticker import Ticker
@@ -44,6 +45,7 @@ class Chores:
         self.pulse = Pulse(spool, self.warn)
         self.ticker = Ticker(spool, log, self.warn, moved)
         self.notifier = Notifier()
+        self.porter = Porter(spool, name, log, self.warn)
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
         self._beaten = self._swept = -math.inf
@@ -56,6 +58,7 @@ class Chores:
 
     def end(self) -> None:
         """Be a supervisor no more."""
+        self.porter.finish()
         self.pulse.finish()
         liveness.dismiss_supervisor(self.spool, self.name)
 
@@ -81,7 +84,7 @@ class Chores:
         if now - self._beaten >= self.settings.heartbeat_interval:
             self._beaten = now
             self.notifier.status(self.crew.in_words())
-            for chore in (self._beat, self._rescue, self._relay_requests):
+            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy):
                 with self.complaining():
                     chore()
             self.ticker.hurry()
@@ -89,6 +92,8 @@ class Chores:
             self._swept = now
             with self.complaining():
                 self._sweep()
+        with self.complaining():
+            self.porter.tend()
         if time.monotonic() >= self.ticker.wakes_at:
             with self.complaining():
                 self.ticker.tick()
@@ -103,7 +108,7 @@ class Chores:
 
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
-        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at, self.notifier.wakes_at())
+        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at, self.notifier.wakes_at(), self.porter.wakes_at())
 
     # -- what
 
@@ -141,9 +146,22 @@ class Chores:
             if cancellation.is_pending(self.spool, hand.name):
                 os.kill(hand.pid, signal.SIGUSR1)
 
+    def ended(self, pid: int) -> None:
+        """Take note that a child has ended."""
+        with self.complaining():
+            self.porter.ended(pid)
+
+    def is_busy(self, stopping: int) -> bool:
+        """Whether there is something to be done before a supervisor that is `stopping` may end: hooks, unless it must end now."""
+        return stopping < 2 and self.porter.is_busy()
+
+    def _tidy(self) -> None:
+        self.porter.refresh(self.observer)
+
     def _sweep(self) -> None:
         """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""
         self.spool.sweep()
         liveness.sweep(self.spool)
+        closing.sweep(self.spool)
         if blocked.sweep(self.spool):
             self._moved()

@@ -249,7 +249,7 @@ def is_there(path: str) -> bool:
 def link(source: str, target: str) -> bool:
     """Give the file a second name. False: the name is taken by another file."""
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except FileExistsError:
         return is_same(source, target)  # ours already: an answer was lost
     return True

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, probe, recovery, renewal, results, timetable
+from queuectl import config, disk, hooks, host, ids, liveness, probe, recovery, renewal, results, timetable
 from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import LATER, MADE, STATES, Entry
@@ -234,6 +234,16 @@ def schedules(spool: Spool) -> Iterator[Finding]:
             yield Finding("schedules", str(error), "--fix lets it begin anew", partial(timetable.begin_anew, spool, name))
 
 
+def refused_hooks(spool: Spool) -> Iterator[Finding]:
+    """Hooks that are not run, because they may be somebody else's."""
+    for name, why in hooks.status(spool).items():
+        path = spool.at("hooks", name)
+        if why and (disk.mode(path) or 0) & 0o022 and spool.trusts(disk.owner(path)):
+            yield Finding("hooks", f"hook {name} is not run: {why}", "--fix makes it private", partial(disk.close_to_others, path))
+        elif why:
+            yield Finding("hooks", f"hook {name} is not run: {why}", "see who made it, then give it to the spool's owner")
+
+
 def file_system(spool: Spool) -> Iterator[Finding]:
     """Whether the file system can do what a spool needs, and keeps our time."""
     for fault in probe.probe(spool):
@@ -266,5 +276,5 @@ def _all(spool: Spool) -> Iterator[Entry]:
 #: In this order: what is missing before what is in it.
 CHECKS = (
     directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn,
-    duplicates, unreadable, links, records, schedules, once_huge,
+    duplicates, unreadable, links, records, schedules, refused_hooks, once_huge,
 )  # fmt: skip

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from queuectl import cancellation, gate, outcome, recovery, results
+from queuectl import cancellation, gate, hooks, outcome, recovery, results
 from queuectl.config import Settings
 from queuectl.executor import Ended
 from queuectl.job import Job
@@ -55,6 +55,7 @@ def file(spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, ins
     target = spool.target(claim, *verdict)
     run = recovery.blank(claim, target) | outcome.record(ended, what, why, end.tails) | {"host": end.host}
     insist(lambda: results.append(spool.at("results"), claim.name.id, run))
+    insist(lambda: hooks.note(spool, target, job.batch))
     # CRASH: dying here leaves a record whose move the rescue will make.
     if not insist(lambda: spool.file(claim, target)):
         return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Literal
 
-from queuectl import blocked, host, limits, results, unique, units
+from queuectl import blocked, hooks, host, limits, results, unique, units
 from queuectl.errors import Locked
 from queuectl.job import Job
 from queuectl.layout import ENDED
@@ -62,6 +62,7 @@ class Gate:
         results.append(self._spool.at("results"), name.id, blank(claim, target) | fields | {"host": host.place().host})
         # CRASH: dying here leaves a record whose move the rescue will make.
         self.why = why
+        hooks.note(self._spool, target, job.batch)
         if not self._spool.file(claim, target):
             return "lost"
         ended(self._spool, claim.name.id, job, "dead")

@@ -39,7 +39,7 @@ NESTED = ("processing", "blocked")
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
 
 #: The directories that are made when they are first needed: states and others.
-LATER = ("held", "blocked", "unique", "limits", "batches", "schedules")
+LATER = ("held", "blocked", "unique", "limits", "batches", "schedules", "hooks")
 
 #: The directories that every spool has.
 MADE = (*(state for state in STATES if state not in LATER), *BESIDE)

@@ -132,6 +132,16 @@ def every_supervisor(spool: Spool) -> list[Record]:
     return [who for name in sorted(names) if (who := _read(spool, name, SUPERVISOR))]
 
 
+def is_supervising(spool: Spool, observer: Observer, name: str) -> bool:
+    """Whether the supervisor of this name may still run. True when in doubt."""
+    path, who = spool.at("workers", name + SUPERVISOR), _read(spool, name, SUPERVISOR)
+    if not observer.is_shared and (who is None or who.boot == host.place().boot):
+        return bool(disk.is_held(path))
+    if who is None or (not observer.is_shared and who.boot):
+        return False
+    return bool(disk.is_held(path)) if who.is_here else observer.runs(who)
+
+
 def ask_to_stop(spool: Spool, supervisor: str, *, now: bool) -> None:
     """Ask a supervisor to stop that we cannot signal; it looks at each of its heartbeats."""
     path = spool.at("workers", supervisor + STOP)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl import admission, blocked, cancellation, disk, host, inbox, limits, liveness, processes, results, units
+from queuectl import admission, blocked, cancellation, disk, hooks, host, inbox, limits, liveness, processes, results, units
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
@@ -152,6 +152,7 @@ def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
     if run is None:
         run = record_lost(spool, claim)
     target = str(run["to"])
+    hooks.note_file(spool, target, claim.file)
     # RACE: another rescuer was first, or the worker was alive after all and filed it itself.
     moved = spool.file(claim, target)
     return [Rescued(claim.name.id, claim.worker, target, str(run["outcome"]))] if moved else []

@@ -72,7 +72,7 @@ class Supervisor:
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         gc.freeze()  # what exists now is shared with every worker, not copied
         try:
-            while self.crew.hands or not self.stopping:
+            while self.crew.hands or not self.stopping or self.chores.is_busy(self.stopping):
                 self._staff()
                 self._tend()
                 self._deal()
@@ -159,6 +159,8 @@ class Supervisor:
                 self.dealer.unseen = True
             elif pid in self.crew.hands:
                 self._bury(self.crew.hands.pop(pid), status)
+            else:
+                self.chores.ended(pid)
 
     def _bury(self, hand: Hand, status: int) -> None:
         hand.line.close()
@@ -214,7 +216,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         """Wait until something happens, and take note of it."""
-        if self.stopping and not (self.crew.hands and self.quiet):
+        if self.stopping and not (self.quiet and (self.crew.hands or self.chores.is_busy(self.stopping))):
             return
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)

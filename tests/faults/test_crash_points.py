@@ -21,6 +21,7 @@ from queuectl import (
     admission,
     batches,
     blocked,
+    calls,
     claimed,
     config,
     consumer,
@@ -30,6 +31,7 @@ from queuectl import (
     limits,
     liveness,
     lookup,
+    porter,
     recovery,
     renewal,
     schedule,
@@ -933,6 +935,75 @@ class ConsumeAfter(Consume):
         assert (states["a"], states["b"]) != ("completed", "blocked"), "nobody woke it"
 
 
+class Hooked(Complete):
+    """A job ends for which hooks wait; so does the last one of a batch."""
+
+    fields = {"batch": "b"}
+    state = "completed"
+
+    def prepare(self):
+        super().prepare()
+        self.told = self.path.parent / "told"
+        (self.path / "hooks").mkdir(mode=0o700)
+        for name in ("completed", "dead", "batch-done"):
+            hook = self.path / "hooks" / name
+            hook.write_text(f'#!/bin/sh\necho "$QUEUECTL_HOOK" >> {self.told}\n')
+            hook.chmod(0o700)
+        (self.path / "batches").mkdir(mode=0o700)
+        (self.path / "batches" / "b").write_text("a\n")
+        os.utime(self.path / "batches" / "b", (0, 0))
+
+    def call(self):
+        calls.YOUNG = 0.0  # what never came did not come
+        calls.Calls(self.spool, "super-1-abc", Log(os.open(os.devnull, os.O_WRONLY), "json")).run()
+
+    def check(self, *, survived):
+        super().check(survived=survived)
+        seam.live(self.call, lambda _: None, self.path.parent / "note")
+        has_ended = self.spool.state_of("a") == self.state
+        told = set(self.told.read_text().split()) if self.told.exists() else set()
+        wanted = {self.state, "batch-done"} if has_ended else set()
+        # A disk that fails may cost a note, since no job is kept from its end for it; a death never does.
+        assert told == wanted if self.dies else told <= wanted
+        assert names(self.path, "hooks/due") == names(self.path, "hooks/running") == []
+
+
+class HookedBury(Hooked):
+    fields = {"command": ["false"], "max_retries": 1, "batch": "b"}
+    ends = {"dead"}
+    state = "dead"
+
+
+class HookedRescue(HookedBury):
+    """The worker has died, and so does who rescues its job."""
+
+    def prepare(self):
+        super().prepare()
+        seam.live(self.leave, lambda _: None, self.path.parent / "note")
+
+    def leave(self):
+        self.claim(self.worker(), "a")
+
+    def live(self):
+        recovery.rescue(self.spool, liveness.Observer(self.spool))
+
+
+class Call(HookedBury):
+    """Hooks are run for a job that has ended."""
+
+    def prepare(self):
+        super().prepare()
+        seam.live(self.end, lambda _: None, self.path.parent / "note")
+        recover(self)
+
+    def end(self):
+        worker = self.worker()
+        worker.take(self.claim(worker, "a"))
+
+    def live(self):
+        self.call()
+
+
 KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]
 
 
@@ -945,6 +1016,7 @@ def recover(life):
             recovery.rescue(life.spool, liveness.Observer(life.spool))
             liveness.sweep(life.spool)
             blocked.sweep(life.spool)
+            porter.recover(life.spool, liveness.Observer(life.spool))
 
 
 def audit(life):
@@ -984,6 +1056,7 @@ def each_point(kind, path_of, act, *, tidy=False):
         tmp_path = path_of(k)
         life = kind(tmp_path / "spool", tmp_path)
         life.prepare()
+        life.dies = act in (seam.die_before, seam.die_within, seam.die_after)
         now = act if act in seam.ACTS else act(k)
         code, count = seam.live(life.live, lambda n, k=k, now=now: now if n == k else None, tmp_path / "note")
         try:

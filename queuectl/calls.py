@@ -1,0 +1,225 @@
+"""Calls: the child of a supervisor that takes notes and runs the hooks for them, one after the other.
+
+A note is taken by a rename into a directory of the child's own, and removed when its hook has ended:
+
+    hooks/running/<supervisor>~<pid of the child>/<note>
+
+Promises
+    A note whose job has not moved yet waits; one whose job never came there is dropped.
+    A hook gets TERM after its time, and KILL after a grace; how it ended is in the log.
+    Told to end, the child ends its hook and puts the note back.
+Leaves to others
+    when to call, and the notes of children that died (porter).
+Raises
+    OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import tempfile
+import time
+from typing import Any, Literal
+
+from queuectl import closing, disk, executor, hooks, lookup, outcome, results
+from queuectl.errors import NoSuchJob
+from queuectl.filename import decode
+from queuectl.layout import Entry
+from queuectl.log import Log
+from queuectl.spool import Spool
+
+#: Seconds that a hook may take, and has between TERM and KILL.
+TIMEOUT, GRACE = 60.0, 2.0
+
+#: Bytes that a hook may print, and characters of its end that the log shows if it fails.
+MOST_OUTPUT, SHOWN = 1024 * 1024, 500
+
+#: Seconds for which a job that a note is about may be on its way although its history does not say so.
+YOUNG = 60.0
+
+#: The variable that says which child runs a hook.
+VARIABLE = "QUEUECTL_HOOK_RUN"
+
+#: What a hook does not inherit: it is no job of whatever worker the supervisor may have been started from.
+_NOT_OURS = ("QUEUECTL_WORKER", "QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT")
+
+Fate = Literal["came", "coming", "never"]
+
+
+class Calls:
+    """Works as a child of `supervisor`; `run` returns when no note is left that can be dealt with now."""
+
+    def __init__(self, spool: Spool, supervisor: str, log: Log) -> None:
+        self._spool, self._log = spool, log
+        self.name = f"{supervisor}~{os.getpid()}"
+        self._own = f"hooks/running/{self.name}"
+        self._stopping = False
+        self._later: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Deal with all notes; those that must wait a little are waited for."""
+        self._wake, _ = executor.wake_pipe()
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        while not self._stopping:
+            now = time.monotonic()
+            notes = [note for note in hooks.due(self._spool) if self._later.get(note, 0.0) <= now]
+            waits = [at - now for at in self._later.values() if now < at < now + closing.SETTLED + 1]
+            if not notes and not waits:
+                break
+            for note in notes:
+                if not self._stopping:
+                    self._deal(note)
+            if not notes:
+                self._rest(min(waits))
+        disk.remove(self._spool.at(self._own))
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _rest(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        poll.poll(seconds * 1000)
+        executor.drain(self._wake)
+
+    # -- one note
+
+    def _deal(self, note: str) -> None:
+        hook, _, text = note.partition(hooks.SIGN)
+        name = decode(text)
+        fate = self._fate(hook, text) if name and hook in hooks.wanted(self._spool) else "never"
+        if fate == "coming":
+            self._put_off(note, float("inf"))
+        elif fate == "never" or name is None:
+            disk.unlink(self._spool.at("hooks", "due", note))
+        elif self._take(note):
+            if hook == hooks.BATCH:
+                self._batch_ended(note, name.id)
+            else:
+                self._finish(note, done=self._call(hook, note, self._job(hook, text), name.id))
+
+    def _put_off(self, note: str, seconds: float) -> None:
+        self._later[note] = time.monotonic() + seconds
+
+    def _take(self, note: str) -> bool:
+        """Make a note ours. False: another was quicker."""
+        own = self._spool.at(self._own, note)
+        try:
+            return disk.rename(self._spool.at("hooks", "due", note), own)
+        except FileNotFoundError:
+            disk.make(self._spool.at("hooks", "running"))
+            disk.make(self._spool.at(self._own))
+            return disk.rename(self._spool.at("hooks", "due", note), own)
+
+    def _finish(self, note: str, *, done: bool) -> None:
+        """The hook has ended, or must run another time."""
+        own = self._spool.at(self._own, note)
+        if done:
+            # CRASH: dying before this runs the hook once more.
+            disk.unlink(own)
+        else:
+            disk.rename(own, self._spool.at("hooks", "due", note))
+
+    def _fate(self, hook: str, text: str) -> Fate:
+        """Whether the job of a note has come to where the note says."""
+        spool, name = self._spool, decode(text)
+        if name is None:
+            return "never"
+        if hook == hooks.BATCH:
+            return "coming" if spool.state_of(name.id) == "processing" else "came"
+        target = f"{hook}/{text}"
+        if disk.is_there(spool.at(target)):
+            return "came"
+        runs = results.read(spool.at("results"), name.id)
+        run = next((run for run in reversed(runs) if run.get("to") == target), None)
+        if run is None:
+            noted = disk.modified(spool.at("hooks", "due", hook + hooks.SIGN + text))
+            return "coming" if noted is not None and spool.now() - noted < YOUNG else "never"
+        if disk.is_there(spool.at(str(run["claim"]))):
+            return "coming"
+        # RACE: its worker was taken for dead, and wrote its record after whoever rescued the job: the job went the other way.
+        others = [other for other in runs if other.get("claim") == run["claim"] and other.get("to") != target]
+        return "never" if others and not disk.is_there(spool.at(target)) else "came"
+
+    # -- the hooks
+
+    def _job(self, hook: str, text: str) -> dict[str, Any]:
+        """The job as its hook is told: as `show --json` shows it now, and the run that brought it here."""
+        spool, target = self._spool, f"{hook}/{text}"
+        name = decode(text)
+        assert name
+        entry = Entry(hook, name, target)
+        if not disk.is_there(spool.at(target)):
+            try:
+                entry = lookup.find(spool, name.id)
+            except NoSuchJob:
+                pass  # it was removed meanwhile; what its name says is known all the same
+        record = lookup.full_record(spool, entry, spool.settings())
+        run = next((run for run in reversed(record["runs"]) if run["to"] == target), None)
+        return {**record, "run": run}
+
+    def _batch_ended(self, note: str, id: str) -> None:
+        """A job of a batch has ended: if it was the last, say so."""
+        own = self._spool.at(self._own, note)
+        batch = disk.pointed(own) or ""
+        look = closing.Look(self._spool, batch, id)
+        answer = look.has_ended()
+        if answer == "soon":
+            self._finish(note, done=False)
+            self._put_off(note, look.pause)
+        else:
+            ours = answer == "yes" and look.is_ours(own)
+            self._finish(note, done=not ours or self._call(hooks.BATCH, note, look.record(), batch))
+
+    def _call(self, hook: str, note: str, record: dict[str, Any], about: str) -> bool:
+        """Run a hook to its end. False: we were told to end first."""
+        text = json.dumps({"hook": hook, "spool": self._spool.path, **record})
+        with tempfile.TemporaryFile(buffering=0) as out:
+            ended = executor.run(self._order(hook, note, record, text, out.fileno()), self._wake, self._asked)
+            if ended.cause == "interrupted":
+                return False
+            size = os.fstat(out.fileno()).st_size
+            said = os.pread(out.fileno(), 4 * SHOWN, max(0, size - 4 * SHOWN)).decode(errors="replace")[-SHOWN:]
+        what, why = outcome.meaning(ended)
+        details = {
+            "batch" if hook == hooks.BATCH else "job": about,
+            "hook": hook,
+            "duration": round(ended.finished_at - ended.started_at, 3),
+        }
+        if what == "completed":
+            self._log.event("hook", **details)
+        else:
+            why = f"took longer than {TIMEOUT:g} s" if what == "timeout" else why
+            self._log.event("hook_failed", **details, reason=why, output=said)
+        return True
+
+    def _asked(self) -> executor.Cause | None:
+        return "interrupted" if self._stopping else None
+
+    def _order(self, hook: str, note: str, record: dict[str, Any], text: str, out: int) -> executor.Order:
+        own = {"QUEUECTL_SPOOL": self._spool.path, "QUEUECTL_HOOK": hook, VARIABLE: self.name}
+        if hook == hooks.BATCH:
+            own["QUEUECTL_BATCH"] = record["batch"]
+        else:
+            name = decode(note.partition(hooks.SIGN)[2])
+            assert name
+            own |= {"QUEUECTL_JOB_ID": name.id, "QUEUECTL_ATTEMPT": str(name.attempts), "QUEUECTL_STATE": hook}
+            own |= {"QUEUECTL_BATCH": record["batch"]} if record["batch"] else {}
+        env = {name: value for name, value in os.environb.items() if os.fsdecode(name) not in _NOT_OURS}
+        return executor.Order(
+            command=(self._spool.at("hooks", hook),),
+            cwd=self._spool.at("hooks"),
+            env=env | {os.fsencode(name): os.fsencode(value) for name, value in own.items()},
+            stdin=text,
+            stdout=out,
+            stderr=out,
+            timeout=TIMEOUT,
+            grace=GRACE,
+            max_output=MOST_OUTPUT,
+            printed=lambda: os.fstat(out).st_size,
+            lasts=lambda: None,
+        )
