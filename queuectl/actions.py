@@ -13,6 +13,7 @@ Raises
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +22,7 @@ from typing import Literal, NamedTuple
 from queuectl import batches, blocked, cancellation, disk, hooks, host, liveness, lookup, recovery, results, unique, units
 from queuectl.config import Settings
 from queuectl.errors import NoSuchWorker, WrongState
-from queuectl.filename import decode, encode
+from queuectl.filename import decode, encode, has_shape, stamp
 from queuectl.job import Job
 from queuectl.layout import PAUSED, Entry
 from queuectl.spool import Claim, Spool
@@ -158,18 +159,35 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
 
 
 def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
-    """Remove completed and dead jobs, and rejected drops, that are past the retention settings: how many of each."""
-    completed = sorted(spool.entries("completed"), key=lambda entry: entry.name.time, reverse=True)
-    over = completed[settings.keep_completed_count :]
-    old = [e for e in completed[: settings.keep_completed_count] if now - e.name.time > settings.keep_completed]
-    dead = [e for e in spool.entries("dead") if now - e.name.time > settings.keep_dead]
+    """Remove completed and dead jobs, rejected drops and logs of workers that are past the retention settings: how many of each."""
+    completed = sorted((text for text in spool.names("completed") if has_shape(text)), reverse=True)
+    over, kept = completed[settings.keep_completed_count :], completed[: settings.keep_completed_count]
+    old = [text for text in kept if text < _stamp(now - settings.keep_completed)]
+    dead = [text for text in spool.names("dead") if has_shape(text) and text < _stamp(now - settings.keep_dead)]
     pruned = {
-        "completed": sum(spool.remove(entry) for entry in over + old),
-        "dead": sum(spool.remove(entry) for entry in dead),
+        "completed": sum(_prune(spool, "completed", text) for text in over + old),
+        "dead": sum(_prune(spool, "dead", text) for text in dead),
         "rejected": spool.prune_rejected(now - settings.keep_dead),
+        "logs": _prune_logs(spool, now - settings.keep_dead),
     }
     batches.prune(spool, now - batches.YOUNG)
     return pruned
+
+
+def _stamp(time: float) -> str:
+    return stamp(max(0.0, time))
+
+
+def _prune(spool: Spool, state: str, text: str) -> bool:
+    name = decode(text)
+    return name is not None and spool.remove(Entry(state, name, f"{state}/{text}"))
+
+
+def _prune_logs(spool: Spool, before: float) -> int:
+    """Remove the logs of background supervisors to which nobody has written since that time: how many files."""
+    names = [name for name in disk.scan(spool.at("logs")) if re.fullmatch(r"workers-.*\.log(\.\d+)?", name)]
+    old = [name for name in names if (disk.modified(spool.at("logs", name)) or before) < before]
+    return sum(disk.unlink(spool.at("logs", name)) for name in old)
 
 
 # -- waiting

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from queuectl import blocked, cancellation, closing, liveness, recovery
 from queuectl.crew import Crew
 from queuectl.errors import QueuectlError
+from queuectl.janitor import Janitor
 from queuectl.log import Log
 from queuectl.notify import Notifier
 from queuectl.porter import Porter
@@ -45,7 +46,7 @@ class Chores:
         self.pulse = Pulse(spool, self.warn)
         self.ticker = Ticker(spool, log, self.warn, moved)
         self.notifier = Notifier()
-        self.porter = Porter(spool, name, log, self.warn)
+        self.porter, self.janitor = Porter(spool, name, log, self.warn), Janitor(spool, log, self.warn)
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
         self._beaten = self._swept = -math.inf
@@ -59,6 +60,7 @@ class Chores:
     def end(self) -> None:
         """Be a supervisor no more."""
         self.porter.finish()
+        self.janitor.finish()
         self.pulse.finish()
         liveness.dismiss_supervisor(self.spool, self.name)
 
@@ -149,7 +151,8 @@ class Chores:
     def ended(self, pid: int) -> None:
         """Take note that a child has ended."""
         with self.complaining():
-            self.porter.ended(pid)
+            if not self.janitor.ended(pid):
+                self.porter.ended(pid)
 
     def is_busy(self, stopping: int) -> bool:
         """Whether there is something to be done before a supervisor that is `stopping` may end: hooks, unless it must end now."""
@@ -157,6 +160,7 @@ class Chores:
 
     def _tidy(self) -> None:
         self.porter.refresh(self.observer)
+        self.janitor.tend(self.settings.prune_interval)
 
     def _sweep(self) -> None:
         """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""

@@ -60,6 +60,7 @@ class Settings(NamedTuple):
     max_job_size: int = 1024 * 1024
     durability: str = "safe"
     log_size: int = 10 * 1024 * 1024
+    prune_interval: float = 3600.0
     success_codes: tuple[int, ...] = (0,)
     no_retry_codes: tuple[int, ...] = ()
     retry_after_codes: Mapping[int, float] = {}
@@ -143,6 +144,7 @@ SETTINGS: dict[str, Kind] = {
     "log_size": Kind(
         _number(0, 1e15, whole=True), _plain, "bytes of the log of a background supervisor before it begins another; 0: no limit"
     ),
+    "prune_interval": Kind(_seconds(0), units.span, "time after which a supervisor prunes the spool again; 0: none does"),
     "success_codes": Kind(codes.read, codes.show, "exit codes that mean success, such as 0,99"),
     "no_retry_codes": Kind(codes.read, codes.show, "exit codes after which a job is dead at once"),
     "retry_after_codes": Kind(

@@ -4,7 +4,7 @@ Promises
     It keeps no pipe and no lock of the supervisor's open.
     Ctrl+C does not reach it; TERM ends it, unless what it does says otherwise.
 Leaves to others
-    what is done (porter); collecting the child (supervisor).
+    what is done (porter, janitor); collecting the child (supervisor).
 Raises
     OSError when there is no process left.
 """

@@ -50,6 +50,9 @@ SKEW, CLOCK_AGE = 2.0, 60.0
 #: The file whose being there pauses the spool.
 PAUSED = "paused"
 
+#: How the file begins that says who pruned the spool last.
+PRUNED = "pruned."
+
 #: The format that this program reads and writes.
 VERSION = 1
 
@@ -154,7 +157,7 @@ class Layout:
         """A directory that holds other things is not ours to fill."""
         known = {*MADE, *LATER, "inbox", PAUSED, "config.json", "config.json.lock", "spool.json"}
         try:
-            foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith("config.json.lock")]
+            foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith(("config.json.lock", PRUNED))]
         except NotADirectoryError:
             raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
         except OSError as error:

@@ -56,6 +56,8 @@ def remove_(spool: Spool, chosen: Selection) -> None:
 def prune_(spool: Spool, /, as_json: bool) -> None:
     """Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead.
 
+    So are rejected drops, and logs of background supervisors, after keep_dead. Supervisors do the same every prune_interval.
+
     \b
     queuectl prune
     QUEUECTL_KEEP_COMPLETED=1d queuectl prune --json

@@ -28,6 +28,7 @@ from queuectl import (
     executor,
     ids,
     inbox,
+    janitor,
     limits,
     liveness,
     lookup,
@@ -1002,6 +1003,21 @@ class Call(HookedBury):
 
     def live(self):
         self.call()
+
+
+class PruneTurn(Life):
+    """Of those who could prune the spool one does; if that one dies, the next in the next interval."""
+
+    def prepare(self):
+        super().prepare()
+        janitor.take_turn(self.spool, 6)
+
+    def live(self):
+        janitor.take_turn(self.spool, 7)
+
+    def check(self, *, survived):
+        assert janitor.take_turn(self.spool, 8)
+        assert [path.name for path in self.path.glob("pruned.*")] == ["pruned.8"]
 
 
 KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]

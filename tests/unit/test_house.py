@@ -32,7 +32,7 @@ FLOORS = [
     ["gate", "waiting"],
     ["filing"],
     ["worker", "actions", "doctor"],
-    ["calls"],
+    ["calls", "janitor"],
     ["dealer", "pulse", "ticker", "heart", "porter"],
     ["chores", "claimed"],
     ["consumer"],
