@@ -184,13 +184,18 @@ RUN_KEYS = (
 def runs(spool: Spool, entry: Entry) -> list[Record]:
     """The history of a job, oldest first; `superseded` marks a record whose move never happened."""
     found = results.read(spool.at("results"), entry.name.id)
+    by_claim: dict[str, list[Record]] = {}
+    for run in found:
+        by_claim.setdefault(str(run.get("claim")), []).append(run)
     shown = []
-    for index, run in enumerate(found):
-        later = [other for other in found[index + 1 :] if other.get("claim") == run.get("claim") and "claim" in run]
+    for run in found:
+        rivals = by_claim[str(run.get("claim"))] if "claim" in run else [run]
+        # Of two with one claim the job is where one says; if it has moved on since, the first is the rescuer's, who moves at once.
+        moved = next((rival for rival in rivals if rival.get("to") == entry.file), rivals[0])
         known = {key: run.get(key) for key in RUN_KEYS}
         if run.get("torn"):
             known["reason"] = "the record is torn: the machine stopped while it was written"
-        shown.append({**known, "superseded": bool(later) and run.get("to") != entry.file})
+        shown.append({**known, "superseded": run is not moved})
     return shown
 
 

@@ -31,6 +31,8 @@ def hold(spool: Layout, key: str, id: str) -> None:
         return
     with config.locked(spool.at("unique", ".lock")):
         holder = disk.pointed(path)
+        if holder == id:
+            return  # ours already: an answer was lost
         if holder is not None:
             state = spool.state_of(holder)
             # RACE: its enqueue may be just between its key and its job; one that died there is forgotten after a while.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import click
 from queuectl import actions, tally, units
 from queuectl.cli import choose, complain, show
 from queuectl.errors import Wrong
+from queuectl.filename import decode
 from queuectl.selection import Selection
 from queuectl.spool import Spool
 
@@ -67,7 +69,8 @@ def _give_up(count: int, timeout: str | None) -> None:
 def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool) -> None:
     started = time.monotonic()
     if chosen.states or chosen.name is not None:
-        waiting = tally.Tally(spool, [entry.name.id for entry in chosen.entries()])
+        # A drop has no id to follow it by before it is admitted.
+        waiting = tally.Tally(spool, [entry.name.id for entry in chosen.entries() if decode(os.path.basename(entry.file))])
     else:
         waiting = tally.Tally(spool, batch=chosen.batch)
     told, close = _bar(chosen.batch or "waiting")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from queuectl import actions, config, host, liveness, lookup, units
+from queuectl import config, host, liveness, lookup, stopping, units
 from queuectl.cli import service, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
@@ -201,8 +201,8 @@ def stop(spool: Spool, /, names: tuple[str, ...], host: str | None, all_hosts: b
     if (host is not None) + all_hosts + bool(names) > 1:
         raise click.UsageError("--host, --all-hosts and names exclude each other")
     spool.open()
-    chosen = actions.Chosen(host, all_hosts, names)
-    stopped, left = actions.stop(spool, _seconds(timeout, "--timeout"), now=now, chosen=chosen)
+    chosen = stopping.Chosen(host, all_hosts, names)
+    stopped, left = stopping.stop(spool, _seconds(timeout, "--timeout"), now=now, chosen=chosen)
     if not (stopped or left):
         where = f"on {host}" if host else "anywhere" if all_hosts else "on this host"
         click.echo(f"no workers of this spool run {where}", err=True)

@@ -202,6 +202,17 @@ def test_wait_for_jobs_chosen_otherwise_means_those_that_fit_now(queuectl, path)
         assert "1 completed, 0 dead" in queuectl.run("wait", "--name", "n*", "--timeout", "50").stderr
 
 
+def test_drops_can_be_listed_and_removed_and_are_left_alone_otherwise(queuectl, path):
+    queuectl("init")
+    (path / "pending" / "x.json").write_text('{"command": "true", "name": "n"}')
+
+    for verb in ("hold", "cancel", "set --priority 1", "wait"):
+        assert queuectl(*verb.split(), "--name", "n") == ""
+    assert [record["id"] for record in queuectl.json("list", "--name", "n")] == ["x.json"]
+    assert queuectl("remove", "--name", "n") == "x.json removed\n"
+    assert names(path, "pending") == []
+
+
 def test_a_progress_bar_is_shown_on_a_terminal(queuectl, path):
     queuectl("enqueue", "--array", "1-4", "--batch", "film", "--max-retries", "1", "-c", "test {} -ne 3")
     env = {**environment(path), "TERM": "xterm-256color"}

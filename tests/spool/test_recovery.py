@@ -287,3 +287,19 @@ def test_what_ended_jobs_of_a_dead_worker_left_running_on_purpose_goes_on(spool,
     finally:
         daemon.kill()
         daemon.wait()
+
+
+def test_of_two_records_of_one_claim_that_of_the_zombie_is_superseded_wherever_the_job_went_since(spool, worker):
+    claimed = claim(spool, worker)
+    moved, dreamt = spool.target(claimed, "failed", 5.0), spool.target(claimed, "completed", 6.0)
+    for target in (moved, dreamt):
+        recovery.results.append(spool.at("results"), "a", recovery.blank(claimed, target))
+    assert spool.file(claimed, moved)
+
+    def superseded():
+        return [run["superseded"] for run in lookup.runs(spool, lookup.find(spool, "a"))]
+
+    assert superseded() == [False, True]
+    [entry] = spool.entries("failed")
+    spool.move(entry, "pending", entry.name)
+    assert superseded() == [False, True]

@@ -1,0 +1,105 @@
+"""Stopping workers: those of this host by signals, those of others and Python programs by files.
+
+Promises
+    A process is signalled only if a lock proves that its process id is its own.
+Leaves to others
+    what a worker does when it is told to stop (supervisor, consumer), reading such files (liveness).
+Raises
+    NoSuchWorker; OSError from the disk.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import NamedTuple
+
+from queuectl import cancellation, disk, host, liveness
+from queuectl.errors import NoSuchWorker
+from queuectl.spool import Spool
+
+#: Seconds between two looks of somebody who waits for the end.
+PAUSE = 0.02
+
+
+class Chosen(NamedTuple):
+    """Whose workers to stop: those of one host, of this one if `host` is None; of all; or those named, by unique beginnings."""
+
+    host: str | None = None
+    everywhere: bool = False
+    names: tuple[str, ...] = ()
+
+    def has(self, who: liveness.Record) -> bool:
+        """Whether this supervisor is meant."""
+        if self.names:
+            return who.worker in self.names
+        return self.everywhere or (who.host == self.host if self.host else who.is_here)
+
+
+def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> tuple[list[str], list[str]]:
+    """Stop supervisors of this spool, and workers here that outlived theirs, and wait for them.
+
+    Those of other hosts, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
+    stopped, who still runs).
+    """
+    workers = [who for name in liveness.names(spool) if (who := liveness.read(spool, name)) and _is_held(spool, who, ".lock")]
+    chosen = _by_supervisor(spool, chosen)
+    supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
+    bosses = {who.worker for who in liveness.supervisors(spool)}
+    orphans = [who for who in workers if who.supervisor and who.supervisor not in bosses and chosen.has(who)]
+    told = {who.pid: who for who in [*supervisors, *orphans]}
+    for pid in told:
+        cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    away = [who for who in liveness.every_supervisor(spool) if not who.is_here and chosen.has(who)]
+    for who in away:
+        liveness.ask_to_stop(spool, who.worker, now=now)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    observer = liveness.Observer(spool)
+    consumers = _ask_consumers(spool, chosen, observer, now=now)
+
+    def left() -> list[str]:
+        here = [str(pid) for pid in _left(spool, told, workers)]
+        here += [name for worker, name in consumers.items() if (who := liveness.read(spool, worker)) and observer.is_alive(worker, who)]
+        return here + [f"{who.pid} on {who.host}" for who in away if observer.runs(who)]
+
+    still = left()
+    while still and (deadline is None or time.monotonic() < deadline):
+        time.sleep(PAUSE)
+        still = left()
+    everybody = [*map(str, told), *consumers.values(), *(f"{who.pid} on {who.host}" for who in away)]
+    return sorted(set(everybody) - set(still)), still
+
+
+def _ask_consumers(spool: Spool, chosen: Chosen, observer: liveness.Observer, *, now: bool) -> dict[str, str]:
+    """Ask the Python programs among the workers to stop, which have no supervisor: {worker: what people call it}."""
+    asked = {}
+    for worker in liveness.names(spool):
+        who = liveness.read(spool, worker)
+        if who and not who.supervisor and chosen.has(who) and observer.is_alive(worker, who):
+            liveness.ask_to_stop(spool, worker, now=now)
+            asked[worker] = str(who.pid) if who.is_here else f"{who.pid} on {who.host}"
+    return asked
+
+
+def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
+    """The same with names of supervisors, for beginnings of names of workers or supervisors."""
+    known = {who.worker: who.worker for who in liveness.every_supervisor(spool)}
+    known |= {name: who.supervisor or name for name in liveness.names(spool) if (who := liveness.read(spool, name))}
+    found = []
+    for text in chosen.names:
+        meant = {boss for name, boss in known.items() if name == text} or {boss for name, boss in known.items() if name.startswith(text)}
+        if len(meant) != 1:
+            what = f"{text!r} can be a worker of {len(meant)} supervisors; write more of its name" if meant else f"no worker {text!r}"
+            raise NoSuchWorker(f"{what}; 'queuectl worker list' shows them")
+        found += list(meant)
+    return chosen._replace(names=tuple(found))
+
+
+def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:
+    return who.is_here and bool(disk.is_held(spool.at("workers", who.worker + end)))
+
+
+def _left(spool: Spool, told: dict[int, liveness.Record], workers: list[liveness.Record]) -> list[int]:
+    """Those that were told to stop and still run, or have a worker that does."""
+    busy = {who.supervisor for who in workers if _is_held(spool, who, ".lock")}
+    return [pid for pid, who in told.items() if host.is_running(pid) or who.worker in busy or who.supervisor in busy]
