@@ -25,9 +25,9 @@ from queuectl import batches, disk, host, ids, unique
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob, KeyTaken, Locked
 from queuectl.filename import Name, decode, encode, renamed, resembles
-from queuectl.job import Job, parse
+from queuectl.job import Job, from_dict, parse
 from queuectl.spool import Claim, Spool
-from queuectl.strict import Unfinished
+from queuectl.strict import Unfinished, load
 
 
 class Admitted(NamedTuple):
@@ -122,7 +122,11 @@ def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]
 
 def foreign(spool: Spool, owner: int) -> str | None:
     """Why files of a user are not run here; None: they are."""
-    return None if spool.trusts(owner) else f"belongs to user {owner}; only files of the spool's owner are run"
+    return None if spool.trusts(owner) else _foreign(owner)
+
+
+def _foreign(owner: int) -> str:
+    return f"belongs to user {owner}; only files of the spool's owner are run"
 
 
 def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job | Broken | Rejected | Literal["gone"]:
@@ -149,7 +153,7 @@ def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job |
     # CRASH: a worker that died between holding the id and moving the file left it with two names.
     ours = 1 + (job.id is not None and disk.is_same(spool.at("ids", job.id), spool.at(file)))
     # link + unlink producers have one name more for a moment.
-    return job if content.links <= ours else Broken("has a second hard link", content.mark)
+    return job if content.status.st_nlink <= ours else Broken("has a second hard link", content.mark)
 
 
 def _set_aside(spool: Spool, file: str, why: str) -> Answer:
@@ -158,20 +162,21 @@ def _set_aside(spool: Spool, file: str, why: str) -> Answer:
 
 def examine(spool: Spool, claim: Claim, settings: Settings) -> Job | Rejected:
     """What to run for a claim; Rejected: its file turns out to be no job of ours."""
-    path, id = spool.at(claim.file), claim.name.id
+    path, id = f"{spool.path}/{claim.file}", claim.name.id
     try:
         content = disk.read(path, settings.max_job_size)
-        job = parse(content.data)
+        job = from_dict(load(content.data))
     except InvalidJob as error:
         return Rejected(str(error))
     except (disk.NotPlain, PermissionError) as error:
         return Rejected(error.strerror or "it cannot be read")
-    if why := foreign(spool, content.owner):
-        return Rejected(why)
+    owner = content.status.st_uid
+    if not spool.trusts(owner):
+        return Rejected(_foreign(owner))
     if job.id not in (None, id):
         return Rejected(f"the id inside is {job.id!r} and the name says {id!r}")
     if not ids.is_ours(id) and not spool.hold_id(id, path):
         return Rejected(f"id {id!r} is taken: another job has it")
-    if why := _refusal(spool, job, id):
+    if job.unique and (why := _refusal(spool, job, id)):
         return Rejected(why)
     return job

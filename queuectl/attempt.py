@@ -15,10 +15,11 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from queuectl import disk, executor, outcome, processes
+from queuectl import disk, executor, outcome, processes, results, units
 from queuectl.capture import Capture
 from queuectl.config import Settings
 from queuectl.job import Job
+from queuectl.retry import Outcome
 from queuectl.spool import Claim, Spool
 
 #: What a command writes to, in this order.
@@ -45,33 +46,34 @@ class Attempts:
     def begin(self, claim: Claim) -> None:
         """Make the logs of this attempt."""
         self._tails = []
+        path = self._spool.log(claim.name.id, claim.name.attempts, "")
         try:
             for capture, stream in zip(self._captures, STREAMS, strict=True):
-                self._writers.append(capture.begin(self._spool.log(claim.name.id, claim.name.attempts, stream)))
+                self._writers.append(capture.begin(path + stream))
         except OSError:
             self.drop()
             raise
 
     def run(self, claim: Claim, job: Job, settings: Settings) -> executor.Ended:
         """Run the job's command to its end."""
-        own = {name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"} if job.env else {}
-        identity = {
-            b"QUEUECTL_JOB_ID": claim.name.id.encode(),
-            b"QUEUECTL_ATTEMPT": b"%d" % claim.name.attempts,
-            b"QUEUECTL_WORKER": claim.worker.encode(),
-        }
+        env = self._environ.copy()
+        if job.env:
+            env.update({name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"})
+        env[b"QUEUECTL_JOB_ID"] = claim.name.id.encode()
+        env[b"QUEUECTL_ATTEMPT"] = b"%d" % claim.name.attempts
+        env[b"QUEUECTL_WORKER"] = claim.worker.encode()
         order = executor.Order(
-            command=job.command,
-            cwd=job.cwd or self._home,
-            env={**self._environ, **own, **identity},
-            stdin=job.stdin,
-            stdout=self._writers[0],
-            stderr=self._writers[1],
-            timeout=settings.timeout if job.timeout is None else job.timeout,
-            grace=settings.shutdown_grace,
-            max_output=settings.max_output,
-            printed=self._printed,
-            lasts=self._show,
+            job.command,
+            job.cwd or self._home,
+            env,
+            job.stdin,
+            self._writers[0],
+            self._writers[1],
+            settings.timeout if job.timeout is None else job.timeout,
+            settings.shutdown_grace,
+            settings.max_output,
+            self._printed,
+            self._show,
         )
         ended = executor.run(order, self._wake, self._asked)
         if ended.cause:
@@ -91,22 +93,21 @@ class Attempts:
 
     def end(self, tail: int) -> tuple[str, str]:
         """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
-        self._hang_up()
-        while len(self._tails) < len(self._captures):  # one that was kept before an error stays kept
-            self._tails.append(outcome.text(self._captures[len(self._tails)].end(tail)))
+        while self._writers:
+            os.close(self._writers.pop())
+        for capture in self._captures[len(self._tails) :]:  # one that was kept before an error stays kept
+            data = capture.end(tail)
+            self._tails.append(outcome.text(data) if data else "")
         out, err = self._tails
         return out, err
 
     def drop(self) -> None:
         """Leave an attempt that counts for nothing; what it printed is kept if the disk permits."""
-        self._hang_up()
+        while self._writers:
+            os.close(self._writers.pop())
         for capture in self._captures:
             with suppress(OSError):
                 capture.end(0)
-
-    def _hang_up(self) -> None:
-        while self._writers:
-            os.close(self._writers.pop())
 
     def is_possible(self, worker: str) -> bool:
         """Whether a log can be made and written now."""
@@ -118,3 +119,21 @@ class Attempts:
         except OSError:
             return False
         return True
+
+
+def record(
+    claim: Claim,
+    target: str,
+    host: str,
+    ended: executor.Ended,
+    what: Outcome,
+    why: str | None,
+    tails: tuple[str, str],
+) -> results.Run:
+    """What is known of a run after its end; `tails` are the ends of stdout and of stderr."""
+    started, finished, exit_code, signal, _, _, cpu_seconds, rss = ended
+    duration = round(max(0.0, finished - started), 6)
+    times = units.iso(started), units.iso(finished), duration
+    return results.run(
+        claim.name.attempts, claim.file, target, claim.worker, host, *times, what, why, exit_code, signal, cpu_seconds, rss, *tails
+    )

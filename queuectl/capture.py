@@ -28,6 +28,8 @@ from queuectl import disk
 #: What a file system says that has no nameless files, or a system without /proc.
 _CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 
+_WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
@@ -37,6 +39,7 @@ class Capture:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._reader: int | None = None
+        self._again = ""  # what opens the same file once more
         self._is_named = self._is_void = False
         self._path = ""
         self._can_hide = bool(_NAMELESS)
@@ -46,12 +49,13 @@ class Capture:
         self._path, self._is_named = path, False
         if self._reader is None and self._can_hide:
             self._reader = self._hidden()
+            self._again = f"/proc/self/fd/{self._reader}"
         if self._reader is None:
             self._reader, self._is_named = _named(path), True
             return os.dup(self._reader)
         if os.access(path, os.F_OK):
             disk.unlink(path)  # of an earlier attempt of this number
-        return os.open(f"/proc/self/fd/{self._reader}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return os.open(self._again, _WRITE)
 
     def _hidden(self) -> int | None:
         """A nameless file, open for reading only: who reads does not keep a lease from being granted."""
@@ -82,14 +86,20 @@ class Capture:
 
     def end(self, tail: int) -> bytes:
         """The run is over: the last `tail` bytes that were printed."""
-        data = b""
-        if self._reader is not None:
-            size = self.size()
-            if not size and not self._is_named and self._is_ours():
-                return b""
+        data, reader = b"", self._reader
+        if reader is not None:
+            size = os.lseek(reader, 0, os.SEEK_END)
+            if not size and not self._is_named:
+                try:
+                    # Nobody has it open for writing.
+                    fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+                    fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                    return b""
+                except OSError:
+                    pass  # what the command has left behind may still print into it
             if size:
                 self._keep()
-                data = os.pread(self._reader, tail, max(0, size - tail))
+                data = os.pread(reader, tail, max(0, size - tail))
             self._is_void = self._is_named and not size
             self.close()
         if self._is_void:
@@ -107,15 +117,6 @@ class Capture:
             # Somebody has put logs/ on another file system since the capture was made.
             disk.unlink(self._path)
             disk.copy(self._reader, self._path)
-
-    def _is_ours(self) -> bool:
-        """Whether nobody has the capture open for writing."""
-        try:
-            fcntl.fcntl(self._reader or 0, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(self._reader or 0, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError:
-            return False
-        return True
 
     def close(self) -> None:
         """Let go of the file; what has no name vanishes."""

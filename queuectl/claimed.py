@@ -204,7 +204,7 @@ class ClaimedJob:
             reason=(self._said.reason or "failed") if self._said else _reason(error),
             cpu_seconds=cpu,
         )
-        self._insist(lambda: self._write_log(text))
+        self._insist(self._write_log, text)
         tails = ("", _tail(text, self._settings.output_tail))
         end = filing.End(ended, tails, self._heart.record.host, self._said.after if self._said else None)
         filed = filing.file(self._spool, self._claim, self.job, end, self._settings, self._insist)
@@ -228,12 +228,12 @@ class ClaimedJob:
         if text:
             disk.write(self._spool.log(self.id, self.attempt, "err"), _bytes(text), durable=False)
 
-    def _insist(self, act: Callable[[], T], /) -> T:
+    def _insist(self, act: Callable[..., T], /, *what: Any) -> T:
         """Do it, however long the disk is full: until then the job stays claimed."""
         told = False
         while True:
             try:
-                return act()
+                return act(*what)
             except OSError as error:
                 if not told:
                     log.warning("cannot write the outcome of job %s: %s; trying again until that works", self.id, error)

@@ -41,12 +41,20 @@ class NotPlain(OSError):
 
 
 class Content(NamedTuple):
-    """A file's bytes and what fstat said when they were read. `links` counts its names, `mark` changes with it."""
+    """A file's bytes, and what fstat said when they were read."""
 
     data: bytes
-    links: int
-    owner: int
-    mark: str
+    status: os.stat_result
+
+    @property
+    def owner(self) -> int:
+        """The user id of its owner."""
+        return self.status.st_uid
+
+    @property
+    def mark(self) -> str:
+        """A text that changes with the file."""
+        return f"{self.status.st_ino}.{self.status.st_size}.{self.status.st_mtime_ns}.{self.status.st_nlink}"
 
 
 def read(path: str, most: int) -> Content:
@@ -62,18 +70,20 @@ def read(path: str, most: int) -> Content:
         raise
     try:
         status = os.fstat(fd)
+        size = status.st_size
         if status.st_mode & 0o170000 != 0o100000:
             raise NotPlain(errno.EINVAL, "is not a plain file", path)
-        if status.st_size > most:
-            raise NotPlain(errno.EFBIG, f"has {status.st_size} bytes; the limit is {most}", path)
+        if size > most:
+            raise NotPlain(errno.EFBIG, f"has {size} bytes; the limit is {most}", path)
         # No more than there is: a buffer for all that is allowed can be larger than the memory.
-        data = _all(fd, status.st_size + 1)
-        if len(data) > status.st_size:
-            data += _all(fd, most + 1 - len(data))  # it has grown meanwhile
-        if len(data) > most:
-            raise NotPlain(errno.EFBIG, f"has more than {most} bytes, which is the limit", path)
-        mark = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_nlink}"
-        return Content(data, status.st_nlink, status.st_uid, mark)
+        data = os.read(fd, size + 1)
+        if len(data) < size:  # it comes in pieces
+            data += _all(fd, size + 1 - len(data))
+        if len(data) > size:  # it has grown meanwhile
+            data += _all(fd, most + 1 - len(data))
+            if len(data) > most:
+                raise NotPlain(errno.EFBIG, f"has more than {most} bytes, which is the limit", path)
+        return Content(data, status)
     finally:
         os.close(fd)
 
@@ -101,25 +111,26 @@ def read_tail(path: str, most: int) -> bytes:
         os.close(fd)
 
 
-def write(path: str, data: bytes, *, durable: bool = True, begin: bool = False) -> None:
+def write(path: str, data: bytes, begin: bool = False, *, durable: bool = True) -> None:
     """A new file at `path` that holds `data`; if that fails there is none.
 
     With `begin` it is not durable, but on its way: a `sync` that comes when many are costs a fraction.
     """
     fd = os.open(path, _CREATE, FILE_MODE)
     try:
-        with naming(path):
-            try:
-                _put(fd, data)
-                if begin and hasattr(os, "posix_fadvise"):
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                elif durable and not begin:
-                    _flush(fd)
-            finally:
-                os.close(fd)
-    except BaseException:
+        try:
+            _put(fd, data)
+            if begin and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            elif durable and not begin:
+                _flush(fd)
+        finally:
+            os.close(fd)
+    except BaseException as error:
         # A failed fsync is a failed write: the kernel may have dropped the pages.
         unlink(path)
+        if isinstance(error, OSError):
+            error.filename = path
         raise
 
 

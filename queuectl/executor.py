@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import math
 import os
 import resource
 import select
@@ -105,17 +106,15 @@ def run(order: Order, wake: int, asked: Callable[[], Cause | None]) -> Ended:
         pid = _spawn(order)
     except CannotStart as error:
         return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
-    status, usage, cause = _wait(pid, order, wake, asked)
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(
-        started,
-        time.time(),
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-        cause=cause,
-        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6),
-        max_rss_kb=_peak(usage.ru_maxrss),
-    )
+    watch = _watch(pid)
+    try:
+        status, usage, cause = _wait(pid, watch, order, wake, asked)
+    finally:
+        if watch is not None:
+            os.close(watch)
+    code, cpu, peak = os.waitstatus_to_exitcode(status), round(usage.ru_utime + usage.ru_stime, 6), usage.ru_maxrss
+    rss = _peak(peak) if peak > _own_peak else None
+    return Ended(started, time.time(), code if code >= 0 else None, -code if code < 0 else None, cause, None, cpu, rss)
 
 
 _own_peak = 0
@@ -124,8 +123,7 @@ _own_peak = 0
 def _peak(peak: int) -> int | None:
     """The peak memory of a child in kilobytes; None if it is not above ours, which it counts until it is another program."""
     global _own_peak
-    if peak > _own_peak:
-        _own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // _RSS_UNIT if peak > _own_peak else None
 
 
@@ -198,16 +196,7 @@ def _watch(pid: int) -> int | None:
         return None
 
 
-def _wait(pid: int, order: Order, wake: int, asked: Callable[[], Cause | None]) -> tuple[int, resource.struct_rusage, Cause | None]:
-    watch = _watch(pid) if sees_ends() else None
-    try:
-        return _await(pid, watch, order, wake, asked)
-    finally:
-        if watch is not None:
-            os.close(watch)
-
-
-def _await(
+def _wait(
     pid: int, watch: int | None, order: Order, wake: int, asked: Callable[[], Cause | None]
 ) -> tuple[int, resource.struct_rusage, Cause | None]:
     poll = select.poll()
@@ -215,22 +204,23 @@ def _await(
     if watch is not None:
         poll.register(watch, select.POLLIN)
     is_blind = watch is None and sees_ends()  # out of descriptors: then look from time to time
-    started = time.monotonic()
-    deadline = started + order.timeout if order.timeout else None
-    seen: float | None = started + LASTS
+    longest = OUTPUT_PAUSE if order.max_output or is_blind else LONGEST_WAIT
+    now = time.monotonic()
+    deadline = now + order.timeout if order.timeout else math.inf
+    seen = now + LASTS
     cause: Cause | None = None
     while True:
-        ready = poll.poll(_pause(deadline, seen, OUTPUT_PAUSE if order.max_output or is_blind else LONGEST_WAIT))
+        ready = poll.poll(1000 * max(0.0, min(deadline - now, seen - now, longest)))
         if ready != [(watch, select.POLLIN)]:
             drain(wake)
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             break
         now = time.monotonic()
-        if seen is not None and now >= seen:
-            seen = None
+        if now >= seen:
+            seen = math.inf
             order.lasts()
-        late = deadline is not None and now >= deadline
+        late = now >= deadline
         if cause is None:
             cause = asked() or ("timeout" if late else None) or _too_much(order)
             if cause:
@@ -238,16 +228,11 @@ def _await(
                 deadline = time.monotonic() + order.grace
         elif late or asked() == "interrupted" != cause:
             _signal_group(pid, signal.SIGKILL)
-            deadline = None
+            deadline = math.inf
+        now = time.monotonic()
     if cause:
-        _end_group(pid, deadline or 0.0, lambda: asked() == "interrupted" != cause)
+        _end_group(pid, 0.0 if deadline == math.inf else deadline, lambda: asked() == "interrupted" != cause)
     return status, usage, cause
-
-
-def _pause(deadline: float | None, seen: float | None, longest: float) -> float:
-    """Milliseconds to wait if nothing happens."""
-    now = time.monotonic()
-    return 1000 * max(0.0, min([longest, *(at - now for at in (deadline, seen) if at is not None)]))
 
 
 def _too_much(order: Order) -> Cause | None:
@@ -294,3 +279,11 @@ def drain(wake: int) -> None:
             pass
     except BlockingIOError:
         pass
+
+
+def rest(wake: int, seconds: float) -> None:
+    """Wait; a signal ends the wait."""
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    poll.poll(seconds * 1000)
+    drain(wake)

@@ -50,22 +50,32 @@ class Name(NamedTuple):
 
 def stamp(epoch: float) -> str:
     """`epoch` as the 23 characters that begin a name; as text they sort like the times."""
-    whole, micro = divmod(round(epoch * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micro:06}Z"
+    micros = str(round(epoch * 1_000_000)).zfill(7)
+    return f"{_second(micros[:-6])}{micros[-6:]}Z"
 
 
 @functools.lru_cache(maxsize=256)
-def _second(whole: int) -> str:
-    """A second as text; neighbours in time ask for the same one again and again."""
-    if not 0 <= whole <= LATEST:
-        raise ValueError(f"time {whole} is not between the years 1970 and 2199")
-    t = time.gmtime(whole)
-    return f"{t[0]:04}{t[1]:02}{t[2]:02}T{t[3]:02}{t[4]:02}{t[5]:02}"
+def _second(digits: str) -> str:
+    """A second as it stands in a name, with a point; neighbours in time ask for the same one again and again."""
+    if not digits.isdecimal() or int(digits) > LATEST:
+        raise ValueError(f"time {digits} is not between the years 1970 and 2199")
+    t = time.gmtime(int(digits))
+    return f"{t[0]:04}{t[1]:02}{t[2]:02}T{t[3]:02}{t[4]:02}{t[5]:02}."
 
 
 def unstamp(text: str) -> float:
     """The time that the first 23 characters of a name say; not checked against the calendar."""
     return (_whole(text[:15]) * 1_000_000 + int(text[16:22])) / 1_000_000
+
+
+@functools.lru_cache(maxsize=256)
+def _is_time(text: str) -> bool:
+    """Whether a text such as 20261122T101502 is a second of the calendar, in the years that names can say."""
+    try:
+        # The 31st of February has a time as well; the way back tells.
+        return _second(str(_whole(text))) == text + "."
+    except (ValueError, OverflowError):
+        return False
 
 
 @functools.lru_cache(maxsize=256)
@@ -87,20 +97,28 @@ def encode(name: Name) -> str:
     return f"{stamp(name.time)}-p{name.priority}-a{name.attempts}-{name.id}.json"
 
 
+def retimed(name: Name, epoch: float) -> str:
+    """The file name that says `name`, which some file has, but for its time."""
+    return f"{stamp(epoch)}-p{name.priority}-a{name.attempts}-{name.id}.json"
+
+
 def decode(text: str) -> Name | None:
     """What the file name `text` says, or None if it is not one of ours."""
     match = _NAME.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        # The 31st of February has a time as well; the way back tells.
-        if _second(_whole(text[:15])) != text[:15]:
-            return None
-        epoch = unstamp(text)
-    except (ValueError, OverflowError):
+    if match is None or not _is_time(text[:15]):
         return None
     priority, attempts, id = match.groups()
-    return Name(epoch, int(priority), int(attempts), id)
+    return Name(unstamp(text), int(priority), int(attempts), id)
+
+
+def claimed(text: str, now: float) -> tuple[Name, str] | None:
+    """What becomes of the name `text` when its job is claimed `now`: the new name and its text. None: it is not one of ours."""
+    match = _NAME.fullmatch(text)
+    if match is None or not _is_time(text[:15]):
+        return None
+    priority, attempts, id = match.groups()
+    count = min(int(attempts) + 1, MOST_ATTEMPTS)
+    return Name(now, int(priority), count, id), f"{stamp(now)}-p{priority}-a{count}-{id}.json"
 
 
 def has_shape(text: str) -> bool:

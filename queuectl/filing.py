@@ -14,9 +14,9 @@ Raises
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from queuectl import cancellation, gate, hooks, outcome, recovery, results
+from queuectl import attempt, cancellation, gate, hooks, outcome, recovery, results
 from queuectl.config import Settings
 from queuectl.executor import Ended
 from queuectl.job import Job
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class Insist(Protocol):
     """Does something again and again until the disk lets it."""
 
-    def __call__(self, act: Callable[[], T], /) -> T: ...
+    def __call__(self, act: Callable[..., T], /, *what: Any) -> T: ...
 
 
 class End(NamedTuple):
@@ -50,17 +50,17 @@ def file(spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, ins
     what, why = outcome.meaning(ended, rules.success)
     if what != "completed" and cancellation.is_requested(spool, claim.file):
         what, why = "cancelled", outcome.CANCELLED
-    after = end.after if end.after is not None or ended.cause else rules.after(ended.exit_code)
+    after = rules.after(ended.exit_code) if what == "failed" and end.after is None and not ended.cause else end.after
     verdict = recovery.judge(claim, what, ended.finished_at + spool.skew(), settings, job.max_retries, after)
     target = spool.target(claim, *verdict)
-    run = recovery.blank(claim, target) | outcome.record(ended, what, why, end.tails) | {"host": end.host}
-    insist(lambda: results.append(spool.at("results"), claim.name.id, run))
-    insist(lambda: hooks.note(spool, target, job.batch))
+    run = attempt.record(claim, target, end.host, ended, what, why, end.tails)
+    insist(results.append, spool.at("results"), claim.name.id, run)
+    insist(hooks.note, spool, target, job.batch)
     # CRASH: dying here leaves a record whose move the rescue will make.
-    if not insist(lambda: spool.file(claim, target)):
+    if not insist(spool.file, claim, target):
         return None
     # CRASH: dying here leaves those asleep that wait for this end; the rescue of the worker wakes them.
-    insist(lambda: gate.ended(spool, claim.name.id, job, verdict.state))
+    insist(gate.ended, spool, claim.name.id, job, verdict.state)
     if settings.durability == "strict":
         spool.sync_outcome(claim, target)
     return run, verdict

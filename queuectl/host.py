@@ -80,7 +80,10 @@ def zone() -> str | None:
 
 def is_shared(path: str) -> bool:
     """Whether other hosts may use the file system of `path`; on any other, another boot is a boot that is over."""
-    return mount(path).kind.startswith(_NETWORK)
+    try:
+        return _mount(os.stat(path).st_dev).kind.startswith(_NETWORK)
+    except OSError:
+        return False
 
 
 def has_watches() -> bool:

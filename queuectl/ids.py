@@ -48,11 +48,7 @@ def time_of(id: str) -> float:
 
 
 def _digits(number: int, count: int) -> str:
-    text = ""
-    for _ in range(count):
-        number, digit = divmod(number, 32)
-        text = _ALPHABET[digit] + text
-    return text
+    return "".join([_ALPHABET[number >> shift & 31] for shift in range(5 * (count - 1), -1, -5)])
 
 
 def is_ours(id: str) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from queuectl import codes, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import is_id
-from queuectl.strict import kind, load
+from queuectl.strict import kind, load, writer
 
 #: Priority of a job that names none.
 PRIORITY = 5
@@ -76,6 +76,8 @@ class Job(NamedTuple):
 
     def rules(self, general: codes.Rules) -> codes.Rules:
         """What its exit codes mean; where it says nothing the `general` rules hold."""
+        if self.success_codes is None and self.no_retry_codes is None and self.retry_after_codes is None:
+            return general
         return codes.Rules(
             general.success if self.success_codes is None else self.success_codes,
             general.final if self.no_retry_codes is None else self.no_retry_codes,
@@ -91,23 +93,21 @@ class Job(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """The JSON object for this job: only what differs from the defaults."""
         record: dict[str, Any] = {}
-        for key, default in _DEFAULTS.items():
-            value = getattr(self, key)
+        for (key, default), value in zip(_DEFAULTS.items(), self, strict=True):
             if value != default:
-                record[key] = _WRITERS.get(key, _same)(value)
+                writer = _WRITERS.get(key)
+                record[key] = writer(value) if writer else value
         return record
 
     def to_bytes(self) -> bytes:
         """The contents of a job file."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+        return "".join((*_pieces(self.to_dict(), 0), "\n")).encode()
 
 
 _DEFAULTS: dict[str, Any] = {"command": None, **Job._field_defaults}
 
 
-def _same(value: Any) -> Any:
-    return value
-
+_pieces = writer(", ", ": ", ascii_only=False)
 
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "command": lambda value: value if isinstance(value, str) else list(value),
@@ -127,14 +127,13 @@ def from_dict(record: object) -> Job:
     """The job that a decoded JSON value describes."""
     if not isinstance(record, dict):
         raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {kind(record)}')
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in record.items():
-        if key in IGNORED:
-            continue
         reader = _READERS.get(key)
-        if reader is None:
+        if reader is not None:
+            values[key] = None if value is None and key in _OPTIONAL else reader(value, key)
+        elif key not in IGNORED:
             raise InvalidJob(_unknown(key))
-        values[key] = reader(value, key)
     if "command" not in values:
         raise InvalidJob("is missing; it is the one field that a job must have", "command")
     if values.get("run_at") is not None and values.get("delay") is not None:
@@ -158,7 +157,7 @@ def _text(value: Any, key: str) -> str:
         raise InvalidJob(f"must be a string, not {kind(value)}", key)
     if "\0" in value:
         raise InvalidJob("must not contain a NUL character", key)
-    return _encodable(value, key)
+    return value if value.isascii() else _encodable(value, key)
 
 
 def _encodable(value: str, key: str) -> str:
@@ -169,18 +168,17 @@ def _encodable(value: str, key: str) -> str:
     return value
 
 
-def _optional(reader: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    return lambda value, key: None if value is None else reader(value, key)
-
-
 def _command(value: Any, key: str) -> str | tuple[str, ...]:
     if isinstance(value, list):
         if not value:
             raise InvalidJob("must name a program; the list is empty", key)
-        words = tuple(_text(word, key) for word in value)
-        if not words[0].strip():
+        for word in value:
+            if not isinstance(word, str):
+                raise InvalidJob(f"must be a string, not {kind(word)}", key)
+        _text("".join(value), key)
+        if not value[0].strip():
             raise InvalidJob("must name a program; the first word is empty", key)
-        return words
+        return tuple(value)
     if not isinstance(value, str):
         raise InvalidJob(f"must be a string or a list of strings, not {kind(value)}", key)
     if not value.strip():
@@ -279,24 +277,27 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "command": _command,
     "id": _id,
     "priority": _whole(0, 9),
-    "run_at": _optional(_read_as(units.instant)),
-    "delay": _optional(_read_as(units.seconds)),
-    "max_retries": _optional(_whole(1, MOST_RETRIES)),
-    "timeout": _optional(_read_as(units.seconds)),
-    "cwd": _optional(_cwd),
+    "run_at": _read_as(units.instant),
+    "delay": _read_as(units.seconds),
+    "max_retries": _whole(1, MOST_RETRIES),
+    "timeout": _read_as(units.seconds),
+    "cwd": _cwd,
     "env": _env,
-    "stdin": _optional(_stdin),
-    "name": _optional(_text),
+    "stdin": _stdin,
+    "name": _text,
     "meta": _json,
-    "created_at": _optional(_read_as(units.instant)),
-    "submitted_by": _optional(_text),
-    "batch": _optional(_key(100, "")),
-    "limit": _optional(limit_name),
-    "unique": _optional(_key(150, ":@+=,")),
+    "created_at": _read_as(units.instant),
+    "submitted_by": _text,
+    "batch": _key(100, ""),
+    "limit": limit_name,
+    "unique": _key(150, ":@+=,"),
     "after": _ids,
     "after_any": _ids,
     "after_failed": _ids,
-    "success_codes": _optional(_read_as(codes.read)),
-    "no_retry_codes": _optional(_read_as(codes.read)),
-    "retry_after_codes": _optional(_read_as(codes.read_delays)),
+    "success_codes": _read_as(codes.read),
+    "no_retry_codes": _read_as(codes.read),
+    "retry_after_codes": _read_as(codes.read_delays),
 }
+
+#: Fields that may be null, which says as much as leaving them out.
+_OPTIONAL = frozenset(_READERS) - {"command", "id", "priority", "env", "after", "after_any", "after_failed"}

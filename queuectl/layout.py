@@ -79,6 +79,7 @@ class Layout:
         self._flags = flags or {}
         self._live: config.Live | None = None
         self._known: object = None
+        self._is_local = False
         self._skew, self._ahead, self._measured = 0.0, 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
 
@@ -223,7 +224,10 @@ class Layout:
 
     def skew(self) -> float:
         """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""
+        if self._is_local:
+            return 0.0
         if not host.is_shared(self.path):
+            self._is_local = self._known is not None or self.exists()  # where there is no spool yet, that may change
             return 0.0
         now = time.monotonic()
         ahead = time.time() - now  # changes when somebody sets the clock

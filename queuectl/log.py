@@ -1,6 +1,6 @@
-"""The log of a supervisor and its workers: one line for each event, written at once.
+"""The log of a supervisor and its workers: one line for each event.
 
-Each line is one write(2), so the lines of several processes never mix.
+Each write(2) is of whole lines, so the lines of several processes never mix.
 
 Promises
     A log that cannot be written (a closed terminal, a full disk) never stops the work.
@@ -20,6 +20,9 @@ from typing import Any, Literal, Protocol
 from queuectl import render
 
 Form = Literal["text", "json"]
+
+#: Characters that are put off at most: with one more line a pipe still takes them in one piece.
+TOGETHER = 2048
 
 
 class File(Protocol):
@@ -42,6 +45,7 @@ class Log:
         self, fd: int, form: Form, *, colour: bool = False, common: Mapping[str, Any] | None = None, file: File | None = None
     ) -> None:
         self._fd, self._form, self._colour, self._common, self._file = fd, form, colour, common, file
+        self._unwritten = ""
 
     def rotate(self, most: int) -> None:
         """Begin another file if this one has `most` bytes."""
@@ -49,13 +53,29 @@ class Log:
             self._file.rotate(most)
 
     def event(self, event: str, **details: Any) -> None:
-        """Write one line: what happened, now, and to what."""
+        """Write one line: what happened, now, and to what. Those that were put off come before it."""
         if self._common:
             details |= self._common
-        line = render.event(self._form, time.time(), event, details, colour=self._colour)
+        self._write(self._unwritten + render.event(self._form, time.time(), event, details, colour=self._colour))
+
+    def put_off(self, event: str, **details: Any) -> None:
+        """Write a line together with the next, which must be near."""
+        if self._common:
+            details |= self._common
+        self._unwritten += render.event(self._form, time.time(), event, details, colour=self._colour)
+        if len(self._unwritten) > TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was put off."""
+        if self._unwritten:
+            self._write(self._unwritten)
+
+    def _write(self, text: str) -> None:
+        self._unwritten = ""
         if self._file:
             self._file.follow()
         try:
-            os.write(self._fd, line.encode(errors="backslashreplace"))
+            os.write(self._fd, text.encode(errors="backslashreplace"))
         except OSError:
             pass

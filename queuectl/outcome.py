@@ -1,4 +1,4 @@
-"""The outcome of a run: what its end means, in one word, in words for people, and as a record. Pure.
+"""The outcome of a run: what its end means, in one word and in words for people. Pure.
 
 Leaves to others
     what becomes of the job (retry); writing the record down (results).
@@ -9,9 +9,7 @@ Raises
 from __future__ import annotations
 
 import signal
-from typing import Any
 
-from queuectl import units
 from queuectl.executor import Ended
 from queuectl.retry import Outcome
 
@@ -46,20 +44,3 @@ def signal_name(number: int) -> str:
 def text(data: bytes) -> str:
     """Bytes that a command printed, as JSON can hold them."""
     return data.decode(errors="replace")
-
-
-def record(ended: Ended, outcome: Outcome, reason: str | None, tails: tuple[str, str]) -> dict[str, Any]:
-    """What is known of a run after its end; `tails` are the ends of stdout and stderr."""
-    return {
-        "started_at": units.iso(ended.started_at),
-        "finished_at": units.iso(ended.finished_at),
-        "duration": round(max(0.0, ended.finished_at - ended.started_at), 6),
-        "outcome": outcome,
-        "reason": reason,
-        "exit_code": ended.exit_code,
-        "signal": ended.signal,
-        "cpu_seconds": ended.cpu_seconds,
-        "max_rss_kb": ended.max_rss_kb,
-        "stdout_tail": tails[0],
-        "stderr_tail": tails[1],
-    }

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from queuectl import admission, blocked, cancellation, disk, hooks, host, inbox, limits, liveness, processes, results, units
 from queuectl.config import Settings
@@ -179,6 +179,8 @@ def record_lost(spool: Spool, claim: Claim) -> results.Run:
 
 def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None, after: float | None = None) -> Verdict:
     """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one, `after` as in retry.decide."""
+    if outcome == "completed":
+        return Verdict("completed", now)
     import random  # looking needs no dice
 
     return decide(
@@ -201,23 +203,6 @@ def _own_retries(spool: Spool, file: str) -> int | None:
         return None
 
 
-def blank(claim: Claim, target: str) -> dict[str, Any]:
+def blank(claim: Claim, target: str) -> results.Run:
     """The record of a run of which nothing is known but its claim, and where the job goes."""
-    return {
-        "attempt": claim.name.attempts,
-        "claim": claim.file,
-        "to": target,
-        "worker": claim.worker,
-        "host": "",
-        "started_at": units.iso(claim.name.time),
-        "finished_at": None,
-        "duration": None,
-        "outcome": None,
-        "reason": None,
-        "exit_code": None,
-        "signal": None,
-        "cpu_seconds": None,
-        "max_rss_kb": None,
-        "stdout_tail": "",
-        "stderr_tail": "",
-    }
+    return results.run(claim.name.attempts, claim.file, target, claim.worker, "", units.iso(claim.name.time))

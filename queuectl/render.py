@@ -43,9 +43,14 @@ def event(form: str, now: float, what: str, details: dict[str, Any], *, colour: 
     """One line of a log: JSON, or the local time, the event, and key=value for the rest."""
     if form == "json":
         return json.dumps({"time": units.iso(now), "event": what, **details}) + "\n"
-    words = [f"{key}={_value(value)}" for key, value in details.items() if key != "job"]
-    job = [str(details["job"])] if "job" in details else []
-    return " ".join([_clock(int(now)), paint(f"{what:<9}", what, colour=colour), *job, *words]) + "\n"
+    words = [_clock(int(now)), paint(f"{what:<9}", what, colour=True) if colour else f"{what:<9}"]
+    if "job" in details:
+        words.append(str(details["job"]))
+    for key, value in details.items():
+        if key != "job":
+            text = f"{value:.3f}" if type(value) is float else str(value)
+            words.append(f"{key}={text}" if text.isprintable() and text and " " not in text else f"{key}={_quoted(text)}")
+    return " ".join(words) + "\n"
 
 
 @functools.lru_cache(maxsize=16)
@@ -53,10 +58,8 @@ def _clock(second: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    text = printable(str(value))
+def _quoted(text: str) -> str:
+    text = printable(text)
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
 
 

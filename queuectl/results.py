@@ -20,13 +20,54 @@ import json
 from typing import Any
 
 from queuectl import disk
+from queuectl.strict import writer
 
 #: The most of one history that is read, in bytes: the newest end of it.
 MOST = 16 * 1024 * 1024
 
 Run = dict[str, Any]
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+_chunks = writer(",", ":", ascii_only=True)
+
+
+def run(
+    attempt: int,
+    claim: str,
+    to: str,
+    worker: str,
+    host: str,
+    started_at: str,
+    finished_at: str | None = None,
+    duration: float | None = None,
+    outcome: str | None = None,
+    reason: str | None = None,
+    exit_code: int | None = None,
+    signal: int | None = None,
+    cpu_seconds: float | None = None,
+    max_rss_kb: int | None = None,
+    stdout_tail: str = "",
+    stderr_tail: str = "",
+) -> Run:
+    """The record of a run; the fields that are left out are not known."""
+    return {
+        "attempt": attempt,
+        "claim": claim,
+        "to": to,
+        "worker": worker,
+        "host": host,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "duration": duration,
+        "outcome": outcome,
+        "reason": reason,
+        "exit_code": exit_code,
+        "signal": signal,
+        "cpu_seconds": cpu_seconds,
+        "max_rss_kb": max_rss_kb,
+        "stdout_tail": stdout_tail,
+        "stderr_tail": stderr_tail,
+    }
 
 
 def path(directory: str, id: str) -> str:
@@ -36,7 +77,7 @@ def path(directory: str, id: str) -> str:
 
 def append(directory: str, id: str, run: Run) -> None:
     """Add a run to the history of job `id`."""
-    disk.append(path(directory, id), _encode(run).encode() + b"\n")
+    disk.append(f"{directory}/{id}.jsonl", "".join((*_chunks(run, 0), "\n")).encode())
 
 
 def read(directory: str, id: str) -> list[Run]:

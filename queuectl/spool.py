@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from queuectl import batches, config, disk, host, ids, precedence, renewal, results, unique
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
-from queuectl.filename import MOST_ATTEMPTS, STAMP, Name, decode, encode, fitted, stamp
+from queuectl.filename import STAMP, Name, claimed, encode, fitted, retimed, stamp
 from queuectl.job import Job, from_dict
 from queuectl.layout import LATER, Entry
 from queuectl.moves import Moves
@@ -148,7 +148,7 @@ class Spool(Moves):
     ) -> tuple[str, str, str]:
         """Write a job's file in tmp/ and hold its id: (that file, where it goes, its id). One of `many` must still be synced."""
         temporary = self.temporary()
-        self._restoring(lambda: disk.write(temporary, data, begin=many))
+        self._restoring(disk.write, temporary, data, many)
         id = job.id or id or ids.fresh()
         try:
             # CRASH: dying from here on leaves a link whose only other name is in tmp/; the sweep voids it.
@@ -164,16 +164,16 @@ class Spool(Moves):
         return temporary, self.at(state, encode(Name(due, job.priority, 0, id))), id
 
     def _publish(self, temporary: str, target: str) -> None:
-        if not self._restoring(lambda: disk.rename(temporary, target)):
+        if not self._restoring(disk.rename, temporary, target):
             raise SpoolUnusable(f"{temporary} was removed while it was being enqueued; leave tmp/ alone and enqueue again")
 
-    def _restoring(self, act: Callable[[], T]) -> T:
+    def _restoring(self, act: Callable[..., T], *what: Any) -> T:
         """Do it; if a directory of ours was removed, make it again and do it then."""
         try:
-            return act()
+            return act(*what)
         except FileNotFoundError:
             self.restore()
-            return act()
+            return act(*what)
 
     # -- ids that callers chose
 
@@ -247,21 +247,21 @@ class Spool(Moves):
 
     def claim(self, file: str, worker: str, now: float) -> Claim | None:
         """Take the job at `file` for `worker`: its attempt counts from here. None: somebody else has it."""
-        old = decode(os.path.basename(file))
-        if old is None:
+        found = claimed(file.rpartition("/")[2], now)
+        if found is None:
             return None
-        name = Name(now, old.priority, min(old.attempts + 1, MOST_ATTEMPTS), old.id)
-        target = f"processing/{worker}/{encode(name)}"
+        name, text = found
+        target = f"processing/{worker}/{text}"
         # RACE: another worker won; nothing to do.
-        return Claim(target, name, worker) if disk.rename(self.at(file), self.at(target)) else None
+        return Claim(target, name, worker) if disk.rename(f"{self.path}/{file}", f"{self.path}/{target}") else None
 
     def target(self, claim: Claim, state: str, due: float) -> str:
         """Where `file` will put a claimed job, as a path from the spool: the record says it beforehand."""
-        return f"{state}/{encode(claim.name._replace(time=due))}"
+        return f"{state}/{retimed(claim.name, due)}"
 
     def file(self, claim: Claim, target: str) -> bool:
         """Complete, retry or bury a claimed job. False: another worker rescued it meanwhile, and it is no longer ours."""
-        return disk.rename(self.at(claim.file), self.at(target))
+        return disk.rename(f"{self.path}/{claim.file}", f"{self.path}/{target}")
 
     def release(self, claim: Claim) -> bool:
         """Give a claimed job back as if it had never been claimed, due since then."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from queuectl.errors import InvalidJob
@@ -27,16 +28,29 @@ class Unfinished(InvalidJob):
 
 def load(data: bytes) -> object:
     """The JSON value in `data`, read strictly: UTF-8, no duplicate keys, no NaN, no lone surrogates, no depths."""
+    try:
+        text = data.decode()
+        value, end = _scan(text, 0)
+        is_whole = text[end:] in ("", "\n")
+    except (ValueError, StopIteration, RecursionError):
+        is_whole = False
+    if not is_whole:
+        value = _decode(data)  # it begins or ends in another way, or this says what is wrong
+    # Only an escape can make half a surrogate pair, and only brackets make depth.
+    if b"\\u" in data or data.count(b"[") + data.count(b"{") > DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _decode(data: bytes) -> object:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
         raise InvalidJob("is UTF-16 or UTF-32; save it as UTF-8")
     if not data.strip():
         raise Unfinished("is empty")
     try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode()
+        return _STRICT.decode(data.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
-    try:
-        value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
@@ -45,10 +59,6 @@ def load(data: bytes) -> object:
         raise
     except ValueError:  # an integer of more digits than Python converts
         raise InvalidJob("has a number that is too long") from None
-    # Only an escape can make half a surrogate pair, and only brackets make depth.
-    if b"\\u" in data or data.count(b"[") + data.count(b"{") > DEEPEST:
-        _check_depth(value)
-    return value
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,6 +81,9 @@ def _float(text: str) -> float:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+
+#: The value at a place in a text, and where it ends. What `raw_decode` calls, without a call.
+_scan: Callable[[str, int], tuple[object, int]] = getattr(_STRICT, "scan_once", _STRICT.raw_decode)
 
 
 def _check_depth(value: object) -> None:
@@ -104,3 +117,18 @@ def kind(value: object) -> str:
         return "null"
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return kinds[type(value)]
+
+
+def writer(comma: str, colon: str, *, ascii_only: bool) -> Callable[[object, int], Iterable[str]]:
+    """What makes JSON of a value and 0, in pieces. JSONEncoder makes one of these anew for each value."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        encode = json.JSONEncoder(ensure_ascii=ascii_only, separators=(comma, colon), check_circular=False).encode
+        return lambda value, _: encode(value)
+    quote = json.encoder.encode_basestring_ascii if ascii_only else json.encoder.encode_basestring
+    pieces: Callable[[object, int], Iterable[str]] = make(None, _refuse, quote, None, colon, comma, False, False, True)
+    return pieces
+
+
+def _refuse(value: object) -> NoReturn:
+    raise TypeError(f"{value!r} is nothing that JSON can hold")

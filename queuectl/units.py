@@ -87,14 +87,15 @@ def instant(text: object, zone: tzinfo | None = UTC) -> float:
 
 def iso(epoch: float) -> str:
     """`epoch` as 2026-11-22T10:15:02.123456Z."""
-    whole, micro = divmod(round(epoch * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micro:06}Z"
+    micros = round(epoch * 1_000_000)
+    whole = micros // 1_000_000
+    return f"{_second(whole)}{micros - whole * 1_000_000:06}Z"
 
 
 @functools.lru_cache(maxsize=64)
 def _second(whole: int) -> str:
     t = time.gmtime(whole)
-    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}"
+    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}."
 
 
 def ago(value: float) -> str:

@@ -34,7 +34,7 @@ class Line:
     def __init__(self, reader: int, writer: int) -> None:
         self.reader, self.writer = reader, writer
         self._rest = b""
-        self._unsent = b""
+        self.unsent = b""  # what was put off
 
     def send(self, verb: str, text: str = "") -> bool:
         """Send a message, and those that were put off. False: the other side is gone."""
@@ -43,11 +43,11 @@ class Line:
 
     def put_off(self, verb: str, text: str = "") -> None:
         """Send a message together with the next."""
-        self._unsent += os.fsencode(f"{verb} {text}") + b"\0"
+        self.unsent += os.fsencode(f"{verb} {text}") + b"\0"
 
     def flush(self) -> bool:
         """Send what was put off. False: the other side is gone."""
-        data, self._unsent = self._unsent, b""
+        data, self.unsent = self.unsent, b""
         try:
             while data:
                 data = data[os.write(self.writer, data) :]

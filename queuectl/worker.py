@@ -16,14 +16,16 @@ Raises
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import select
 import signal
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, filing, host, inbox, liveness, results, units
+from queuectl import admission, attempt, cancellation, disk, executor, filing, host, inbox, liveness, units
 from queuectl.config import Settings
 from queuectl.crew import SIGNALS
 from queuectl.errors import Locked
@@ -57,9 +59,10 @@ class Worker:
         self.name = record.worker
         self.stopping = self.now = False
         self.cancelling, self.stuck = False, ""
-        self.attempts = attempt.Attempts(spool, wake, self._asked, lambda: self._announce(now=True))
+        self.attempts = attempt.Attempts(spool, wake, self._asked, self._announce)
         self.announced, self.filed = 0.0, False
         self.gate = Gate(spool, self.name)
+        self.settings, self.looked = spool.settings(), -math.inf
         self.claim: Claim | None = None
         self.pace = AHEAD
         self.lost = 0
@@ -77,10 +80,13 @@ class Worker:
             if not hints:
                 break
             started = time.monotonic()
+            self.looked = -math.inf  # who set something before these names came has set it for them
+            last = hints[-1]
             for hint in hints:
                 if not self.stopping:
-                    self._follow(hint, last=hint is hints[-1])
+                    self._follow(hint, last=hint is last)
             self.pace = 0.5 * self.pace + 0.5 * (time.monotonic() - started) / len(hints)
+        self.log.flush()
 
     def stop(self, number: int, _: object) -> None:
         """Signal handler: TERM ends the worker after its job, QUIT ends the job, too."""
@@ -93,6 +99,7 @@ class Worker:
 
     def _next_hints(self) -> list[Message] | None:
         """Wait for names from the supervisor; None when it is gone or we must stop."""
+        self.log.flush()
         os.chdir("/")  # who rests in a job's directory keeps its file system busy
         poll = select.poll()
         poll.register(self.line.reader, select.POLLIN)
@@ -108,9 +115,11 @@ class Worker:
 
     def _follow(self, hint: Message, *, last: bool) -> None:
         if hint.verb != "claim":
+            self.log.flush()
             self._admit(hint.text, last=hint.verb == "settle")
             return
-        self.line.flush()
+        if self.line.unsent:
+            self.line.flush()
         claim = self._claim(hint.text)
         if last:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
@@ -130,6 +139,13 @@ class Worker:
             self._restore()
             return None
 
+    def _look(self) -> Settings:
+        """The settings, at most AHEAD old and never older than the names we were given last."""
+        now = time.monotonic()
+        if now - self.looked > AHEAD:
+            self.settings, self.looked = self.spool.settings(), now
+        return self.settings
+
     def _restore(self) -> None:
         """Make our directories again, if somebody removed them and the disk lets us."""
         try:
@@ -145,7 +161,7 @@ class Worker:
         except (OSError, Locked) as error:
             self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
             self._restore()
-            self._rest()
+            executor.rest(self.wake, PATIENCE)
             return
         if isinstance(answer, admission.Admitted):
             self.line.put_off("admitted", answer.file)  # it goes with what is sent next, which is soon
@@ -163,7 +179,7 @@ class Worker:
 
     def take(self, claim: Claim) -> None:
         """One job from its claim to its next place."""
-        settings = self.spool.settings()
+        settings = self._look()
         try:
             job = admission.examine(self.spool, claim, settings)
             if isinstance(job, admission.Rejected):
@@ -188,13 +204,14 @@ class Worker:
             self._release(claim)
         else:
             self._file(claim, job, ended, settings)
-        self._announce()
+        if time.monotonic() - self.announced > ANNOUNCE:
+            self._announce()
         if self.cancelling:
             cancellation.forget(self.spool, claim.file)
 
-    def _announce(self, *, now: bool = False) -> None:
+    def _announce(self) -> None:
         """Let the supervisor make outcomes durable that came while more names are at hand: before a job that lasts, at least."""
-        if self.filed and (now or time.monotonic() - self.announced > ANNOUNCE):
+        if self.filed:
             self.filed, self.announced = False, time.monotonic()
             self.line.send("filed")
 
@@ -220,17 +237,10 @@ class Worker:
         self._restore()
         self._release(claim)
         self.gate.leave()
-        self._rest()
+        executor.rest(self.wake, PATIENCE)
         while not self.stopping and not self.attempts.is_possible(self.name):
             self._restore()
-            self._rest()
-
-    def _rest(self) -> None:
-        """Wait before another try; a signal ends the wait."""
-        poll = select.poll()
-        poll.register(self.wake, select.POLLIN)
-        poll.poll(PATIENCE * 1000)
-        executor.drain(self.wake)
+            executor.rest(self.wake, PATIENCE)
 
     def _asked(self) -> executor.Cause | None:
         """Whether somebody wants the running command ended."""
@@ -249,22 +259,25 @@ class Worker:
     def _file(self, claim: Claim, job: Job, ended: executor.Ended, settings: Settings) -> None:
         """Record how the run went, then move the job: the move commits the record."""
         id = claim.name.id
-        tails = self._insist(lambda: self.attempts.end(settings.output_tail), id)
+        tails = self._insist(id, self.attempts.end, settings.output_tail)
         end = filing.End(ended, tails, self.record.host)
-        filed = filing.file(self.spool, claim, job, end, settings, lambda act: self._insist(act, id))
+        filed = filing.file(self.spool, claim, job, end, settings, functools.partial(self._insist, id))
         if filed is None:
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
         self.filed = True
         run, verdict = filed
-        self._report(id, run, verdict.state, verdict.due)
+        details = {key: run[key] for key in ("attempt", "duration", "exit_code", "reason") if run[key] is not None}
+        if verdict.state == "failed":
+            details["retry_at"] = units.iso(verdict.due)
+        self.log.put_off(verdict.state, job=id, **details)
 
-    def _insist(self, act: Callable[[], T], id: str) -> T:
+    def _insist(self, id: str, act: Callable[..., T], *what: Any) -> T:
         """Do it, however long the disk is full: until then the job stays claimed."""
         told = False
         while True:
             try:
-                return act()
+                return act(*what)
             except OSError as error:
                 if self.now:
                     raise
@@ -272,13 +285,7 @@ class Worker:
                     self.log.event("stuck", job=id, reason=f"cannot write its outcome: {error}; trying again until it works")
                     told = True
                 self._restore()
-                self._rest()
-
-    def _report(self, id: str, run: results.Run, state: str, due: float) -> None:
-        details = {key: run[key] for key in ("attempt", "duration", "exit_code", "reason") if run[key] is not None}
-        if state == "failed":
-            details["retry_at"] = units.iso(due)
-        self.log.event(state, job=id, **details)
+                executor.rest(self.wake, PATIENCE)
 
 
 def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
