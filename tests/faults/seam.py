@@ -16,7 +16,7 @@ from queuectl import disk, libc
 from queuectl.errors import QueuectlError
 
 #: What changes nothing. Everything else counts, also what will be added one day.
-LOOKS = {"close", "read", "pread", "fstat", "stat", "lstat", "scandir", "fspath", "fsdecode", "fsencode", "strerror", "getpid"}
+LOOKS = {"close", "read", "pread", "fstat", "stat", "lstat", "scandir", "readlink", "fspath", "fsdecode", "fsencode", "strerror", "getpid"}
 
 #: How a child ends that was killed by the seam.
 KILLED = 86

@@ -950,7 +950,7 @@ class Hooked(Complete):
             hook = self.path / "hooks" / name
             hook.write_text(f'#!/bin/sh\necho "$QUEUECTL_HOOK" >> {self.told}\n')
             hook.chmod(0o700)
-        (self.path / "batches").mkdir(mode=0o700)
+        (self.path / "batches").mkdir(mode=0o700, exist_ok=True)
         (self.path / "batches" / "b").write_text("a\n")
         os.utime(self.path / "batches" / "b", (0, 0))
 
