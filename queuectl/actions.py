@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import batches, blocked, cancellation, disk, hooks, host, lookup, recovery, results, unique, units
+from queuectl import batches, blocked, cancellation, disk, events, hooks, host, lookup, recovery, results, unique, units
 from queuectl.config import Settings
 from queuectl.errors import WrongState
 from queuectl.filename import decode, encode, has_shape, stamp
@@ -168,6 +168,7 @@ def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
         "dead": sum(_prune(spool, "dead", text) for text in dead),
         "rejected": spool.prune_rejected(now - settings.keep_dead),
         "logs": _prune_logs(spool, now - settings.keep_dead),
+        "events": events.prune(spool.at("events"), now - settings.keep_events),
     }
     batches.prune(spool, now - batches.YOUNG)
     return pruned

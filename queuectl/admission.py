@@ -92,7 +92,10 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
     batches.note(spool, [(found.batch, id)])
     name = Name(found.due(spool.now()), found.priority, 0, id)
     target = f"pending/{encode(name)}"
-    return Admitted(target, name) if disk.rename(spool.at(taken), spool.at(target)) else "gone"
+    if not disk.rename(spool.at(taken), spool.at(target)):
+        return "gone"
+    spool.note("admitted", id, state="pending")
+    return Admitted(target, name)
 
 
 def id_of(spool: Spool, file: str) -> str:

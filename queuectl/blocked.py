@@ -80,7 +80,10 @@ def park(spool: Spool, claim: Claim, job: Job, key: str) -> bool:
         disk.make(spool.at("blocked", key))
         try:
             # CRASH: dying after this, before the second look, leaves the job to the sweep.
-            return spool.file(claim, f"blocked/{key}/{encode(name)}")
+            parked = spool.file(claim, f"blocked/{key}/{encode(name)}")
+            if parked:
+                spool.note("blocked", name.id, state="blocked", waits_for=key)
+            return parked
         except FileNotFoundError:
             pass  # RACE: somebody woke the last one and removed the directory
     raise OSError(f"cannot park jobs in {spool.at('blocked', key)}: it is removed again and again")
@@ -101,7 +104,7 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
     woken, directory = 0, spool.at("blocked", key)
     while woken < most:
         names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]
-        moved = sum(disk.rename(f"{directory}/{text}", spool.at("pending", _own(text))) for text in names)
+        moved = sum(_wake(spool, f"{directory}/{text}", text) for text in names)
         woken += moved
         if not moved:
             break
@@ -110,6 +113,14 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
         disk.sync(spool.at("pending"))
     disk.remove(directory)
     return woken
+
+
+def _wake(spool: Spool, path: str, text: str) -> bool:
+    name = decode(text)
+    if not disk.rename(path, spool.at("pending", _own(text))):
+        return False
+    spool.note("woken", name.id if name else None, state="pending")
+    return True
 
 
 def _own(text: str) -> str:

@@ -57,10 +57,12 @@ class Settings(NamedTuple):
     keep_completed: float = 7 * 86400.0
     keep_completed_count: int = 100_000
     keep_dead: float = 180 * 86400.0
+    keep_events: float = 30 * 86400.0
     max_job_size: int = 1024 * 1024
     durability: str = "safe"
     log_size: int = 10 * 1024 * 1024
     prune_interval: float = 3600.0
+    events: str = "off"
     success_codes: tuple[int, ...] = (0,)
     no_retry_codes: tuple[int, ...] = ()
     retry_after_codes: Mapping[int, float] = {}
@@ -139,12 +141,14 @@ SETTINGS: dict[str, Kind] = {
     "keep_completed": Kind(_seconds(0), units.span, "age at which prune removes completed jobs"),
     "keep_completed_count": Kind(_number(0, 1e9, whole=True), _plain, "completed jobs that prune leaves at most"),
     "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),
+    "keep_events": Kind(_seconds(0), units.span, "age at which prune removes a day's events"),
     "max_job_size": Kind(_number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"),
     "durability": Kind(_choice("safe", "strict"), _plain, "when an outcome is on disk: within a second, or before the next claim"),
     "log_size": Kind(
         _number(0, 1e15, whole=True), _plain, "bytes of the log of a background supervisor before it begins another; 0: no limit"
     ),
     "prune_interval": Kind(_seconds(0), units.span, "time after which a supervisor prunes the spool again; 0: none does"),
+    "events": Kind(_choice("on", "off"), _plain, "whether each change of a job's state becomes a line in events/"),
     "success_codes": Kind(codes.read, codes.show, "exit codes that mean success, such as 0,99"),
     "no_retry_codes": Kind(codes.read, codes.show, "exit codes after which a job is dead at once"),
     "retry_after_codes": Kind(

@@ -119,7 +119,7 @@ def write(path: str, data: bytes, begin: bool = False, *, durable: bool = True) 
     fd = os.open(path, _CREATE, FILE_MODE)
     try:
         try:
-            _put(fd, data)
+            put(fd, data)
             if begin and hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             elif durable and not begin:
@@ -154,7 +154,7 @@ def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = Fa
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             line = closing + line
-        _put(fd, line)
+        put(fd, line)
         if lasting:
             _flush(fd)
         return not lasting or _is_at(fd, path)
@@ -172,10 +172,20 @@ def _is_at(fd: int, path: str) -> bool:
         return False
 
 
-def _put(fd: int, data: bytes) -> None:
+def put(fd: int, data: bytes) -> None:
+    """Write all of `data` to a file that is open."""
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, data[written:])
+
+
+def open_end(path: str) -> int:
+    """The file at `path`, open for appending, made if there is none; a torn end that a crash left is closed."""
+    fd = os.open(path, _APPEND, FILE_MODE)
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        put(fd, b"\n")
+    return fd
 
 
 def sync(path: str) -> None:
@@ -447,7 +457,7 @@ def copy(fd: int, path: str) -> None:
         with naming(path):
             at = 0
             while chunk := os.pread(fd, 1 << 20, at):
-                _put(target, chunk)
+                put(target, chunk)
                 at += len(chunk)
     except BaseException:
         unlink(path)

@@ -58,7 +58,9 @@ def file(spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, ins
     insist(hooks.note, spool, target, job.batch)
     # CRASH: dying here leaves a record whose move the rescue will make.
     if not insist(spool.file, claim, target):
+        spool.note("lost_claim", claim.name.id, attempt=claim.name.attempts, worker=claim.worker)
         return None
+    spool.note(verdict.state, claim.name.id, state=verdict.state, worker=claim.worker, run=run)
     # CRASH: dying here leaves those asleep that wait for this end; the rescue of the worker wakes them.
     insist(gate.ended, spool, claim.name.id, job, verdict.state)
     if settings.durability == "strict":

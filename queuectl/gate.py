@@ -65,6 +65,7 @@ class Gate:
         hooks.note(self._spool, target, job.batch)
         if not self._spool.file(claim, target):
             return "lost"
+        self._spool.note("dead", name.id, state="dead", reason=why)
         ended(self._spool, claim.name.id, job, "dead")
         return "buried"
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from queuectl import config, disk, host, results
+from queuectl import config, disk, events, host, results
 from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import Name, decode, has_shape, id_of, is_drop
 from queuectl.strict import load
@@ -39,7 +39,7 @@ NESTED = ("processing", "blocked")
 BESIDE = ("rejected", "results", "logs", "workers", "ids", "tmp")
 
 #: The directories that are made when they are first needed: states and others.
-LATER = ("held", "blocked", "unique", "limits", "batches", "schedules", "hooks")
+LATER = ("held", "blocked", "unique", "limits", "batches", "schedules", "hooks", "events")
 
 #: The directories that every spool has.
 MADE = (*(state for state in STATES if state not in LATER), *BESIDE)
@@ -82,6 +82,7 @@ class Layout:
         self._is_local = False
         self._skew, self._ahead, self._measured = 0.0, 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
+        self._journal: events.Journal | None = None
 
     def at(self, *parts: str) -> str:
         """The absolute path of something in the spool."""
@@ -206,6 +207,13 @@ class Layout:
         if self._live is None:
             self._live = config.Live(self.at("config.json"), self._flags)
         return self._live.look(self.complain)
+
+    def note(self, event: str, id: str | None, *, run: Any = None, **details: Any) -> None:
+        """Tell of a change of state in events/, if the setting `events` is on; the deed is done, whatever becomes of the line."""
+        live = self._live
+        if (live.settings if live else self.settings()).events == "on":
+            self._journal = self._journal or events.Journal(self.path)
+            self._journal.tell(event, id, details, run)
 
     def is_paused(self) -> bool:
         """Whether somebody has paused this spool: no job is claimed until it is resumed."""

@@ -155,6 +155,9 @@ def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
     hooks.note_file(spool, target, claim.file)
     # RACE: another rescuer was first, or the worker was alive after all and filed it itself.
     moved = spool.file(claim, target)
+    if moved:
+        how = {"worker": claim.worker, "attempt": claim.name.attempts, "outcome": run["outcome"]}
+        spool.note("rescued", claim.name.id, state=target.partition("/")[0], **how)
     return [Rescued(claim.name.id, claim.worker, target, str(run["outcome"]))] if moved else []
 
 

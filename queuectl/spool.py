@@ -131,6 +131,8 @@ class Spool(Moves):
         disk.sync(self.at(state))
         if any(job.id for job, _ in jobs):
             disk.sync(self.at("ids"))
+        for _, _, id in moves:
+            self.note("enqueued", id, state=state)
         return [id for _, _, id in moves]
 
     def enqueue_as(self, job: Job, id: str) -> Entry:
@@ -140,6 +142,7 @@ class Spool(Moves):
         batches.note(self, [(job.batch, id)])
         self._publish(temporary, target)
         disk.sync(self.at("pending"))
+        self.note("enqueued", id, state="pending")
         file = f"pending/{os.path.basename(target)}"
         return Entry("pending", Name(job.due(job.created_at or 0.0), job.priority, 0, id), file)
 
@@ -252,8 +255,10 @@ class Spool(Moves):
             return None
         name, text = found
         target = f"processing/{worker}/{text}"
-        # RACE: another worker won; nothing to do.
-        return Claim(target, name, worker) if disk.rename(f"{self.path}/{file}", f"{self.path}/{target}") else None
+        if not disk.rename(f"{self.path}/{file}", f"{self.path}/{target}"):
+            return None  # RACE: another worker won; nothing to do
+        self.note("claimed", name.id, state="processing", was=file, attempt=name.attempts, worker=worker)
+        return Claim(target, name, worker)
 
     def target(self, claim: Claim, state: str, due: float) -> str:
         """Where `file` will put a claimed job, as a path from the spool: the record says it beforehand."""
@@ -270,6 +275,7 @@ class Spool(Moves):
             return False
         # At once, not with the next group: any enqueue syncs pending/, and that alone must not make the job two.
         self.sync_move(claim.file, target)
+        self.note("released", claim.name.id, state="pending")
         return True
 
     def sync_outcome(self, claim: Claim, target: str) -> None:
@@ -286,6 +292,7 @@ class Spool(Moves):
         if not disk.rename(self.at(entry.file), self.at(target)):
             return None
         self.sync_move(entry.file, target)
+        self.note("moved", name.id, state=state, was=entry.file)
         return Entry(state, name, target)
 
     def reject(self, file: str, reason: str, name: str | None = None) -> bool:
@@ -293,6 +300,7 @@ class Spool(Moves):
         kept = fitted(f"{stamp(self.now())}-", name or os.path.basename(file), 240)
         disk.append(self.at("rejected", kept + ".reason"), reason.encode(errors="surrogateescape") + b"\n")
         if disk.rename(self.at(file), self.at("rejected", kept)):
+            self.note("rejected", None, file=kept, reason=reason)
             return True
         disk.unlink(self.at("rejected", kept + ".reason"))
         return False
@@ -318,4 +326,5 @@ class Spool(Moves):
         # The id last: while tmp/ has the file nobody takes the link for void.
         ids.free(self.at("ids"), id, temporary)
         disk.unlink(temporary)
+        self.note("removed", id, was=entry.file)
         return True

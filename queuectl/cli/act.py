@@ -56,7 +56,8 @@ def remove_(spool: Spool, chosen: Selection) -> None:
 def prune_(spool: Spool, /, as_json: bool) -> None:
     """Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead.
 
-    So are rejected drops, and logs of background supervisors, after keep_dead. Supervisors do the same every prune_interval.
+    So are rejected drops and logs of background supervisors after keep_dead, and events after keep_events. Supervisors do
+    the same every prune_interval.
 
     \b
     queuectl prune
@@ -66,7 +67,8 @@ def prune_(spool: Spool, /, as_json: bool) -> None:
     if as_json:
         show.document(pruned)
     else:
-        click.echo(f"removed {pruned['completed']} completed, {pruned['dead']} dead, {pruned['rejected']} rejected")
+        days = f", {pruned['events']} days of events" if pruned["events"] else ""
+        click.echo(f"removed {pruned['completed']} completed, {pruned['dead']} dead, {pruned['rejected']} rejected{days}")
 
 
 @click.command("init")

@@ -32,6 +32,7 @@ from queuectl import (
     limits,
     liveness,
     lookup,
+    metrics,
     porter,
     recovery,
     renewal,
@@ -750,6 +751,43 @@ class RetryNow(Hold):
 
     def live(self):
         actions.retry(self.spool, lookup.find(self.spool, "a"))
+
+
+class Telling:
+    """A kind of life that is told in events/: what becomes of the lines, the job does not suffer."""
+
+    def prepare(self):
+        self.spool.make()
+        config.change(self.spool.at("config.json"), self.spool.temporary(), {"events": "on"})
+        self.spool.settings()
+        super().prepare()
+
+
+class TellingComplete(Telling, Complete):
+    pass
+
+
+class TellingEnqueue(Telling, EnqueueChosen):
+    pass
+
+
+class TellingRescue(Telling, Rescue):
+    pass
+
+
+class TellingHold(Telling, Hold):
+    pass
+
+
+class SumUp(TellingComplete):
+    """Adding up the events, and keeping the sums."""
+
+    def live(self):
+        metrics.totals(self.spool)
+
+    def check(self, *, survived):
+        events = metrics.totals(self.spool).counts
+        assert events["enqueued"] == 1
 
 
 class ScheduleAdd(Life):

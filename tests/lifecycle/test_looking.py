@@ -140,7 +140,7 @@ def test_one_refusal_among_several_does_not_stop_the_others(queuectl, path, dead
 
 def test_prune_says_what_it_removed(queuectl, path, dead):
     assert queuectl("prune", QUEUECTL_KEEP_COMPLETED="0") == "removed 1 completed, 0 dead, 0 rejected\n"
-    assert queuectl.json("prune", QUEUECTL_KEEP_DEAD="0") == {"completed": 0, "dead": 1, "rejected": 0, "logs": 0}
+    assert queuectl.json("prune", QUEUECTL_KEEP_DEAD="0") == {"completed": 0, "dead": 1, "rejected": 0, "logs": 0, "events": 0}
 
 
 def test_all_dead_letters_are_retried_together(queuectl, path, dead):

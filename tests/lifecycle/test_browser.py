@@ -1,0 +1,179 @@
+"""The dashboard in a real browser: Chromium, driven by Playwright.
+
+With `--pictures DIR` it writes the pictures of docs/dashboard.md there: pytest tests/lifecycle/test_browser.py --pictures docs
+"""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from queuectl import actions, lookup
+from tests.support import PATIENCE, Workers, ids_in, until
+from tests.web import Dashboard
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.timeout(240),
+]
+
+
+@contextmanager
+def browser_page(**options):
+    """A page in a browser of its own; at its end it has complained of nothing and asked nobody else for anything."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        page = browser.new_page(**{"viewport": {"width": 1200, "height": 850}, **options})
+        page.set_default_timeout(PATIENCE * 1000)
+        expect.set_options(timeout=PATIENCE * 1000)
+        said, asked = [], set()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+        yield page
+        browser.close()
+    # Pages that are not there are asked for on purpose, and a plain text has no icon.
+    assert [text for text in said if "responded with a status of 40" not in text] == []
+    assert len(asked) == 1, asked
+
+
+@pytest.fixture
+def picture(request):
+    """Take the picture of a page for the documents, if those are wanted."""
+    into = request.config.getoption("--pictures")
+
+    def take(page, name):
+        if into:
+            page.screenshot(path=Path(into) / f"dashboard-{name}.png")
+
+    return take
+
+
+def live(page, url):
+    """Open an address, and wait until the page hears of changes."""
+    page.goto(url)
+    expect(page.locator("#live")).to_have_text("live")
+
+
+def test_a_job_is_watched_failing_and_retried_from_the_dead_letters(spool, path, tmp_path, picture):
+    gate, mended = tmp_path / "gate", tmp_path / "mended"
+    os.mkfifo(gate)
+    command = f"echo building; read x < {gate}; [ -e {mended} ] && echo all is well && exit; echo 'no disk <b>space</b>' >&2; exit 3"
+
+    with Dashboard(path, "--allow-actions") as dashboard, Workers(path), browser_page() as page:
+        live(page, dashboard.url)
+        expect(page.locator(".card.processing .count")).to_have_text("0")
+
+        # It is enqueued elsewhere, and is seen running without a click.
+        spool.enqueue({"id": "nightly", "name": "the nightly build", "command": command, "max_retries": 1})
+        expect(page.locator(".card.processing .count")).to_have_text("1")
+
+        page.get_by_role("link", name="nightly").click()
+        expect(page.locator("#state")).to_have_text("processing")
+        expect(page.locator("#out-1")).to_have_text("building\n", use_inner_text=False)
+        picture(page, "running")
+
+        # It fails while we look, and its log says why.
+        gate.write_text("go\n")
+        expect(page.locator("#state")).to_have_text("dead")
+        expect(page.locator("#err-1")).to_have_text("no disk <b>space</b>\n")
+        page.get_by_role("link", name="all of it").nth(1).click()
+        assert "no disk <b>space</b>" in page.locator("body").inner_text()
+        page.go_back()
+
+        page.get_by_role("link", name="Dead letters").click()
+        expect(page.locator("tbody tr")).to_contain_text("exit code 3")
+        picture(page, "dead")
+        mended.touch()
+        page.get_by_label("choose nightly").check()
+        page.get_by_role("button", name="Retry").click()
+        expect(page.get_by_text("No jobs here.")).to_be_visible()
+
+        page.goto(f"{dashboard.url}/jobs/nightly")
+        expect(page.locator("#state")).to_have_text("processing")
+        gate.write_text("go\n")
+        expect(page.locator("#state")).to_have_text("completed")
+        expect(page.locator("#out-1")).to_contain_text("all is well")
+        expect(page.locator(".runs li")).to_have_count(2)
+
+    assert ids_in(path, "completed") == ["nightly"]
+
+
+def test_what_somebody_chooses_stays_chosen_and_is_asked_back(spool, path):
+    spool.enqueue_all([{"id": f"j{n}", "command": "true"} for n in range(4)])
+
+    with Dashboard(path, "--allow-actions") as dashboard, browser_page() as page:
+        dashboard.counted(pending=4)
+        live(page, f"{dashboard.url}/jobs")
+        page.get_by_label("choose j1").check()
+        spool.enqueue({"id": "later", "command": "true"})
+        dashboard.counted(pending=5)
+        page.get_by_label("choose j3").check()
+        page.get_by_role("button", name="Cancel").click()
+
+        expect(page.get_by_role("heading")).to_contain_text("Cancel: 2 jobs?")
+        page.get_by_role("link", name="No, go back").click()
+        page.get_by_label("all on this page").check()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Yes, cancel").click()
+        expect(page.get_by_role("heading")).to_have_text("Cancel: 5 done")
+
+    assert len(ids_in(path, "dead")) == 5
+
+
+def some_of_everything(spool, path):
+    """A spool with jobs in every state."""
+    for n in range(12):
+        spool.enqueue({"id": f"thumb-{n}", "name": "thumbnails", "command": f"echo {n}; sleep 0.0{n}", "batch": "photos"})
+    spool.enqueue({"id": "mail", "command": "echo 'no route to host' >&2; exit 75", "max_retries": 1})
+    with Workers(path, "--drain") as workers:
+        workers.process.wait(50)
+    spool.enqueue({"id": "retried", "command": "echo trying; false", "max_retries": 5})
+    with Workers(path):
+        until(lambda: ids_in(path, "failed") == ["retried"])
+    spool.enqueue_all([{"id": "report", "command": "make report", "priority": 8}, {"id": "backup", "command": "true", "delay": "2h"}])
+    spool.enqueue({"id": "asleep", "command": "true"})
+    actions.hold(spool, lookup.find(spool, "asleep"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_on_a_phone_and_on_a_desk(spool, path, picture, scheme):
+    some_of_everything(spool, path)
+    pages = ["/", "/jobs", "/jobs?state=completed", "/jobs?state=dead", "/jobs/mail", "/jobs/report", "/jobs/nobody", "/jobs?state=nowhere"]
+
+    with Dashboard(path, "--allow-actions") as dashboard, browser_page(color_scheme=scheme) as page:
+        dashboard.counted(completed=12, dead=1, failed=1, held=1)
+        for width in (1200, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            for where in pages:
+                page.goto(dashboard.url + where)
+                found = Axe().run(page)
+                assert found.violations_count == 0, f"{where}: {found.generate_report()}"
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, where
+            page.goto(dashboard.url)
+            expect(page.locator("#live")).to_have_text("live")
+            picture(page, {1200: "desk", 390: "phone"}[width] + ("" if scheme == "light" else "-dark"))
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+
+        page.goto(f"{dashboard.url}/jobs/mail")
+        page.get_by_role("button", name="Remove").click()
+        assert Axe().run(page).violations_count == 0
+
+
+def test_without_a_script_every_page_is_there(spool, path):
+    some_of_everything(spool, path)
+
+    with Dashboard(path) as dashboard, browser_page(java_script_enabled=False) as page:
+        dashboard.counted(completed=12)
+        page.goto(dashboard.url)
+        page.get_by_role("link", name="12 completed").click()
+        page.get_by_role("link", name="thumb-11").click()
+        assert "11" in page.locator("#out-1").inner_text()
+        expect(page.get_by_text("read-only")).to_be_visible()
