@@ -142,7 +142,7 @@ def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job |
         return Rejected(error.strerror or "is no plain file")
     except PermissionError:
         return Broken("cannot be read: permission denied", "denied")
-    if why := refuse(content.owner):
+    if why := refuse(content.status.st_uid):
         return Rejected(why)
     try:
         job = parse(content.data)

@@ -47,11 +47,6 @@ class Content(NamedTuple):
     status: os.stat_result
 
     @property
-    def owner(self) -> int:
-        """The user id of its owner."""
-        return self.status.st_uid
-
-    @property
     def mark(self) -> str:
         """A text that changes with the file."""
         return f"{self.status.st_ino}.{self.status.st_size}.{self.status.st_mtime_ns}.{self.status.st_nlink}"

@@ -79,8 +79,8 @@ def read(spool: Spool, kept: Kept) -> Schedule:
         raise ScheduleDamaged(path, error.strerror or "is no plain file") from None
     except InvalidSchedule as error:
         raise ScheduleDamaged(path, str(error)) from None
-    if not spool.trusts(content.owner):
-        raise ScheduleDamaged(path, f"belongs to user {content.owner}, who is neither us nor the owner of the spool")
+    if not spool.trusts(content.status.st_uid):
+        raise ScheduleDamaged(path, f"belongs to user {content.status.st_uid}, who is neither us nor the owner of the spool")
     if found.created_at is None:
         found = found._replace(created_at=int(disk.modified(path) or spool.now()))
     return found
