@@ -51,7 +51,7 @@ COMMANDS = {
     "resume": ("act", "Let jobs begin again after `queuectl pause`."),
     "init": ("act", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
-    "dashboard": ("dashboard", "Show the spool in a browser; needs `pip install 'queuectl[web]'`."),
+    "dashboard": ("dashboard", "Show the spool in a browser, until told to stop."),
     "metrics": ("watch", "How the spool is, for Prometheus; needs `pip install 'queuectl[web]'`."),
     "events": ("watch", "What has happened to jobs, a line for each change of state, if the setting events is on."),
 }

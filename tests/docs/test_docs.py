@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ def maker():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_manual_page_is_made_from_the_help_and_has_no_faults(tmp_path):
+    subprocess.run([sys.executable, ROOT / "docs" / "make_man.py", tmp_path / "queuectl.1"], check=True, timeout=50)
+
+    assert (ROOT / "docs" / "queuectl.1").read_text() == (tmp_path / "queuectl.1").read_text(), "run: python docs/make_man.py"
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", tmp_path / "queuectl.1"], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
 
 
 def test_the_page_of_commands_is_their_help():
