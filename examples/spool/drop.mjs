@@ -1,21 +1,27 @@
-// Drop a job for each shell command on stdin into a queuectl spool:  node drop.mjs SPOOL < commands
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+// Drop a job for each line of stdin, a shell command, into a queuectl spool:  node drop.mjs SPOOL < commands
+// Each is written whole in tmp/, is on disk, and then comes into pending/ by one rename, under a name that nobody else uses.
+import { randomUUID } from "node:crypto";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
-const spool = process.argv[2];
-const commands = readFileSync(0, "utf8").split("\n").filter(Boolean);
+const [spool] = process.argv.slice(2);
+if (!spool) {
+  console.error("usage: node drop.mjs SPOOL < commands");
+  process.exit(2);
+}
 
-function sync(path) {
-  const descriptor = openSync(path, "r");
+function sync(descriptor) {
   fsyncSync(descriptor);
   closeSync(descriptor);
 }
 
-commands.forEach((command, number) => {
-  const name = `node-${process.pid}-${number}.json`;
+const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(readFileSync(0));
+for (const command of text.split("\n").filter(Boolean)) {
+  const name = `node-${randomUUID()}.json`;
   const descriptor = openSync(`${spool}/tmp/${name}`, "wx", 0o600);
-  writeSync(descriptor, JSON.stringify({ command }));
-  closeSync(descriptor);
-  sync(`${spool}/tmp/${name}`); // on disk before it has a name that counts
+  writeFileSync(descriptor, JSON.stringify({ command }) + "\n");
+  sync(descriptor); // on disk before it has a name that counts
   renameSync(`${spool}/tmp/${name}`, `${spool}/pending/${name}`);
-});
-sync(`${spool}/pending`);
+}
+for (const directory of ["tmp", "pending"]) {
+  sync(openSync(`${spool}/${directory}`, "r")); // the names are on disk now, too
+}

@@ -1,19 +1,27 @@
-"""Drop a job for each shell command on stdin into a queuectl spool: python3 drop.py SPOOL < commands
+"""Drop a job for each line of stdin, a shell command, into a queuectl spool:  python3 drop.py SPOOL < commands
 
-Needs no queuectl: whole in tmp/, on disk, then one rename into pending/.
+Needs no queuectl: whole in tmp/, on disk, then one rename into pending/, under a name that nobody else uses.
 """
 
 import json
 import os
 import sys
+import uuid
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python3 drop.py SPOOL < commands")
 spool = sys.argv[1]
-for number, command in enumerate(sys.stdin):
-    name = f"python-{os.getpid()}-{number}.json"
-    with open(f"{spool}/tmp/{name}", "x") as file:
-        json.dump({"command": command.rstrip("\n")}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{spool}/tmp/{name}", f"{spool}/pending/{name}")
-directory = os.open(f"{spool}/pending", os.O_RDONLY)
-os.fsync(directory)  # the names are on disk now, too
+for line in sys.stdin.buffer:
+    command = line.rstrip(b"\n").decode()
+    if command:
+        name = f"python-{uuid.uuid4()}.json"
+        descriptor = os.open(f"{spool}/tmp/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            json.dump({"command": command}, file)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(f"{spool}/tmp/{name}", f"{spool}/pending/{name}")
+for name in ("tmp", "pending"):
+    directory = os.open(f"{spool}/{name}", os.O_RDONLY)
+    os.fsync(directory)  # the names are on disk now, too
+    os.close(directory)

@@ -145,23 +145,6 @@ def test_the_commands_of_the_schedules_are_commands(queuectl):
     assert sorted(record["state"] for record in queuectl.json("schedule", "list")) == ["active", "paused"]
 
 
-PRODUCERS = [("sh", "drop.sh"), (sys.executable, "drop.py"), ("node", "drop.mjs")]
-
-
-@pytest.mark.parametrize(("program", "script"), PRODUCERS, ids=[script for _, script in PRODUCERS])
-def test_the_producers_drop_jobs_that_run(queuectl, path, tmp_path, program, script):
-    if subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True, check=False).returncode:
-        pytest.skip(f"no {program} here")
-    queuectl("init")
-    commands = f"echo \"one\" >> '{tmp_path}/out'\nprintf 'two\\n' >> '{tmp_path}/out'\n"
-
-    subprocess.run([program, ROOT / "examples" / "spool" / script, path], input=commands, text=True, check=True)
-    queuectl("worker", "start", "--drain")
-
-    assert sorted((tmp_path / "out").read_text().split()) == ["one", "two"]
-    assert queuectl.json("status")["jobs"]["rejected"] == 0
-
-
 PROMISE = """At least once. A job is safe once `enqueue` has returned (or once your rename into `pending/` is on disk): no crash
 of a worker, of the machine or of a disk that is full loses it. A job whose worker died runs again."""
 
