@@ -15,10 +15,15 @@ Raises
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from queuectl import units
+
+
+#: An exit code as a text: no sign, no space, no digits of other scripts.
+_WRITTEN = re.compile(r"0*\d{1,3}", re.ASCII)
 
 
 class Rules(NamedTuple):
@@ -44,10 +49,7 @@ def read(value: object) -> tuple[int, ...]:
 
 
 def _code(word: object) -> int:
-    try:
-        code = int(word) if isinstance(word, str) else word
-    except ValueError:
-        code = None
+    code = int(word) if isinstance(word, str) and _WRITTEN.fullmatch(word) else word
     if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code <= 255:
         raise ValueError(f"{word!r} is no exit code; they are from 0 to 255")
     return code
