@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from queuectl import units
 
-
 #: An exit code as a text: no sign, no space, no digits of other scripts.
 _WRITTEN = re.compile(r"0*\d{1,3}", re.ASCII)
 

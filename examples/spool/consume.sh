@@ -67,7 +67,8 @@ due() {
 is_simple() { # FILE
     id=$(part "${1##*/}" 4)
     [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && jq -e --argjson known "$KNOWN" --arg id "$id" 'keys - $known == [] and (.id // $id) == $id
-        and ([.command] | flatten | length > 0 and all(type == "string") and (.[0] | test("[^ \t\r\n]") and (test("=") | not)))
+        and ([.command] | flatten | length > 0 and all(type == "string") and (.[0] | test("[^ \t\r\n]")))
+        and (.command | type == "string" or (.[0] | test("=") | not))
         and (.env // {} | type == "object" and all(type == "string") and all(keys[]; test("^[^=]+$"))) and (.cwd // "/" | startswith("/"))
         and (.stdin // "" | type == "string") and (.max_retries // 1 | . == floor and . >= 1)
         and ([.. | strings, (objects | keys[]) | explode[] | select(. == 0)] == [])' "$1" >/dev/null 2>&1 &&

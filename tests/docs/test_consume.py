@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from queuectl import disk, host, liveness, processes
 from queuectl.filename import decode
 from tests.support import environment, ids_in, names, until
 
@@ -82,7 +83,7 @@ def test_it_runs_what_is_due_and_files_it_as_queuectl_does(spool, path, queuectl
         for run in records(path, id):
             RUN.validate(run)
         assert (path / records(path, id)[-1]["to"]).exists()
-    assert queuectl("logs", "all") == f"in\n{tmp_path}\nb c all\nno\n"
+    assert queuectl("logs", "all") == f"in\n{tmp_path}\nb c all\n"
     assert queuectl.json("show", "words")["runs"][0]["outcome"] == "completed"
     assert [os.listdir(path / name) for name in ("workers", "processing", "tmp")] == [[], [], []]
     assert queuectl.json("doctor")["findings"] == []
@@ -131,25 +132,28 @@ def test_what_it_cannot_do_it_leaves_as_it_is(spool, path, consume, id):
 
 
 def test_beside_workers_of_queuectl_each_job_runs_once(spool, path, queuectl, consume, tmp_path):
-    many = [spool.enqueue({"command": f"echo $QUEUECTL_JOB_ID >> {tmp_path}/out"}) for _ in range(40)]
+    many = [spool.enqueue({"command": f"echo $QUEUECTL_JOB_ID >> {tmp_path}/out"}) for _ in range(30)]
 
     consumers = [consume(), consume()]
+    until(lambda: len({records(path, id)[0]["worker"] for id in ids_in(path, "completed")}) == 2)
     queuectl("worker", "start", "--count", "2", "--drain")
     for consumer in consumers:
         ended(consumer)
 
     assert sorted((tmp_path / "out").read_text().split()) == sorted(many)
-    assert len(ids_in(path, "completed")) == 40
+    assert len(ids_in(path, "completed")) == 30
+    assert len({records(path, id)[0]["worker"] for id in many}) > 2
 
 
 def running(path, tmp_path):
     """The worker that runs the only job, once its command has begun."""
-    until(lambda: (tmp_path / "began").exists())
+    until((tmp_path / "began").exists)
     [worker] = os.listdir(path / "processing")
     return worker
 
 
 def test_when_it_is_killed_its_job_runs_again_and_its_command_is_ended(spool, path, queuectl, consume, tmp_path):
+    queuectl("config", "set", "heartbeat_interval", "2")
     spool.enqueue({"id": "x", "command": f"touch {tmp_path}/began; test $QUEUECTL_ATTEMPT = 2 || exec sleep 1000"})
     consumer = consume()
     worker = running(path, tmp_path)
@@ -158,11 +162,30 @@ def test_when_it_is_killed_its_job_runs_again_and_its_command_is_ended(spool, pa
 
     consumer.kill()
     consumer.wait()
+    assert processes.of_worker(worker, ("x", 1)) != []
+    until(lambda: disk.is_held(str(path / "workers" / f"{worker}.lock")) is False, seconds=1)
     queuectl("worker", "start", "--drain")
 
     assert [(run["outcome"], run["worker"] == worker) for run in records(path, "x")] == [("lost", True), ("completed", False)]
     assert ids_in(path, "completed") == ["x"]
+    assert processes.of_worker(worker) == []
     assert os.listdir(path / "workers") == []
+
+
+def test_a_worker_without_a_lock_is_alive_while_its_heart_beats(spool, path, queuectl):
+    queuectl("config", "set", "heartbeat_interval", "0.5")
+    queuectl("config", "set", "worker_lost_after", "1.5")
+    place, mine = host.place(), path / "processing" / "mars-1-a"
+    who = {"worker": "mars-1-a", **place._asdict(), "pid": 1, "supervisor": "", "supervisor_pid": 1, "started_at": 1795350000.5}
+    (path / "workers" / "mars-1-a.json").write_text(json.dumps(who))
+    mine.mkdir()
+    (mine / "20261122T101502.123456Z-p5-a1-x.json").write_text('{"command": "true"}')
+    observer = liveness.Observer(spool)
+    assert observer.is_alive("mars-1-a", liveness.read(spool, "mars-1-a"))
+
+    queuectl("worker", "start", "--drain")
+
+    assert [run["outcome"] for run in records(path, "x")] == ["lost", "completed"]
 
 
 def test_a_job_that_was_rescued_meanwhile_is_not_filed_by_it(spool, path, consume, tmp_path):

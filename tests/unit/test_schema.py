@@ -156,8 +156,8 @@ BAD = {
     "batch": ["", "_x", "a b", "a:b", "x" * 101, 1],
     "limit": ["", ":x", "a b", "a@b", "x" * 65, 1],
     "unique": ["", "=x", "a b", "a/b", "x" * 151, 1],
-    **dict.fromkeys(("after", "after_any", "after_failed"), [None, "", "a b", ["x", ""], [1], {}]),
-    **dict.fromkeys(("success_codes", "no_retry_codes"), [0, [256], [-1], [True], ["x"], "0;1", {}, "256"]),
+    **{key: [None, "", "a b", ["x", ""], [1], {}] for key in ("after", "after_any", "after_failed")},
+    **{key: [0, [256], [-1], [True], ["x"], "0;1", {}, "256"] for key in ("success_codes", "no_retry_codes")},
     "retry_after_codes": [75, ["75"], {"256": "1m"}, {"x": "1m"}, {"75": "soon"}, {"75": -1}, "75"],
 }
 
