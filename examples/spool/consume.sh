@@ -115,7 +115,7 @@ work() { # FILE, a path from the spool
         eval "exec setsid env -- $start"
     ) < "$input" > "$out" 2> "$err" &
     pid=$!
-    watch "$pid" 9>&- > /dev/null 2>&1 &
+    (exec 9>&- && watch "$pid") > /dev/null 2>&1 & # `watch 9>&-` would keep a copy of the lock
     watcher=$!
     while :; do
         code=0 && wait "$pid" || code=$?

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl import job as parser
@@ -105,7 +105,7 @@ def test_what_the_parser_accepts_in_a_field_the_schema_accepts(field, data):
     try:
         from_dict(record)
     except InvalidJob:
-        assume(False)
+        return
 
     VALIDATOR.validate(record)
 
@@ -119,7 +119,7 @@ def test_what_the_parser_accepts_the_schema_accepts(record):
     try:
         from_dict(record)
     except InvalidJob:
-        assume(False)
+        return
 
     VALIDATOR.validate(record)
 
