@@ -171,6 +171,37 @@ def test_what_is_wrong_in_a_field_both_refuse(field, value):
         from_dict(record)
 
 
+#: The last values that both accept.
+GOOD = {
+    "id": ["x" * 128, "0._-"],
+    "priority": [0, 9],
+    "max_retries": [1, 1000, None],
+    "run_at": [
+        "1970-01-01",
+        "2199-12-31T23:59:59Z",
+        "2200-01-01T01:00+02:00",
+        "1969-12-31T23:00-02:00",
+        "2026-W47-7",
+        "20261122T101502Z",
+    ],
+    "delay": [0, 3153600000, 0.5, "1h30m", " 1 H 30 m ", "100ms", "1.5", "90"],
+    "batch": ["x" * 100],
+    "limit": ["x" * 64, "a:b"],
+    "unique": ["x" * 150, "a:@+=,"],
+    "after": [[], "x", ["x", "x"]],
+    "success_codes": [[], [0, 255], ["7", "255"], "", "0,99", " 0, 255 "],
+    "retry_after_codes": [{}, "", {"255": 0}, "75=10m,76=1h", "75=1m 76=2m"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in GOOD.items() for value in values], ids=repr)
+def test_what_is_just_right_in_a_field_both_accept(field, value):
+    record = {"command": "true", field: value}
+
+    VALIDATOR.validate(record)
+    from_dict(record)
+
+
 #: What the schema lets pass and the parser refuses, though it is the value that is wrong: docs/format.md says so.
 LOOSE = [
     {"command": "true", "priority": 5.0},
