@@ -149,6 +149,11 @@ $line"; fi # a crash tore the last line: close it
     printf '%s\n' "$line" >> "$history"
     sync "$history" "$spool/results"
 
+    # A note for each hook that waits for this end; it is there before the job has moved.
+    batch=$(ask '.batch // empty')
+    [ ! -e "$spool/hooks/$state" ] || note "$state~${to##*/}" "../../$to"
+    [ ! -e "$spool/hooks/batch-done" ] || [ -z "$batch" ] || [ "$state" = failed ] || note "batch-done~${to##*/}" "$batch"
+
     # 8. The move commits. It is the fence: if our claim is gone, others took us for dead, and the job is theirs.
     if ! move "$spool/$claim" "$spool/$to"; then
         say "lost $id: rescued meanwhile, its outcome is dropped"
@@ -159,6 +164,8 @@ $line"; fi # a crash tore the last line: close it
     say "$state $id${reason:+: $reason}"
     [ "$state" = failed ] || wake "after.$id"
 }
+
+note() { mkdir -p "$spool/hooks/due" && ln -sn "$2" "$spool/hooks/due/$1" 2>/dev/null || :; }
 
 wake() { # What waited for the end of this job is judged again, by whoever claims it.
     for waiting in "$spool/blocked/$1"/*.json; do

@@ -145,6 +145,25 @@ def test_beside_workers_of_queuectl_each_job_runs_once(spool, path, queuectl, co
     assert len({records(path, id)[0]["worker"] for id in many}) > 2
 
 
+def test_hooks_are_called_for_what_it_has_run(spool, path, queuectl, consume, tmp_path):
+    (path / "hooks").mkdir(mode=0o700)
+    for hook in ("completed", "batch-done"):
+        (path / "hooks" / hook).write_text(f"#!/bin/sh\necho {hook} >> {tmp_path}/out\n")
+        (path / "hooks" / hook).chmod(0o700)
+    spool.enqueue({"id": "x", "command": "true", "batch": "b"})
+
+    ended(consume())
+
+    [name] = names(path, "completed")
+    due = path / "hooks" / "due"
+    assert {note: os.readlink(due / note) for note in os.listdir(due)} == {
+        f"completed~{name}": f"../../completed/{name}",
+        f"batch-done~{name}": "b",
+    }
+    queuectl("worker", "start", "--drain")
+    assert sorted((tmp_path / "out").read_text().split()) == ["batch-done", "completed"]
+
+
 def running(path, tmp_path):
     """The worker that runs the only job, once its command has begun."""
     until((tmp_path / "began").exists)
