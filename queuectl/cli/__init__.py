@@ -20,12 +20,15 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from queuectl import __version__
 from queuectl.errors import QueuectlError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: Where each command lives, and its help in a line: reading that of all of them must not load all of them.
 COMMANDS = {
@@ -50,6 +53,7 @@ COMMANDS = {
     "pause": ("act", "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does."),
     "resume": ("act", "Let jobs begin again after `queuectl pause`."),
     "init": ("act", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
+    "completion": ("completion", "Print a script that completes commands, options and names by the Tab key."),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
     "dashboard": ("dashboard", "Show the spool in a browser, until told to stop."),
     "metrics": ("watch", "How the spool is, for Prometheus; needs `pip install 'queuectl[web]'`."),
@@ -82,6 +86,15 @@ class Family(click.Group):
         gc.freeze()
         gc.enable()
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """What Tab offers for the name of a command."""
+        from click.shell_completion import CompletionItem
+
+        found: list[CompletionItem[Any]] = [
+            CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""

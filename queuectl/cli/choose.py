@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from queuectl import lookup
+from queuectl.cli import complete
 from queuectl.errors import NoSuchJob, QueuectlError, WrongState
 from queuectl.layout import STATES, Entry
 from queuectl.selection import Selection
@@ -25,8 +26,8 @@ Act = Callable[[Entry], str | None]
 def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the words that choose jobs; it gets a Selection as `chosen`, first after the spool."""
 
-    @click.argument("ids", nargs=-1, metavar="[ID...]")
-    @click.option("--batch", metavar="NAME", help="Only jobs of this batch.")
+    @click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete.ids)
+    @click.option("--batch", metavar="NAME", help="Only jobs of this batch.", shell_complete=complete.batches)
     @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be given often.")
     @click.option(
         "--name", "glob", metavar="GLOB", help="Only jobs whose name fits, such as 'nightly-*'; reads the files of all others, too."

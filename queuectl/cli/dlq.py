@@ -7,7 +7,7 @@ import sys
 import click
 
 from queuectl import actions, lookup, render
-from queuectl.cli import show
+from queuectl.cli import complete, show
 from queuectl.cli.look import show_
 from queuectl.errors import NoSuchJob, WrongState
 from queuectl.layout import Entry
@@ -84,7 +84,7 @@ def _dead(spool: Spool, id: str) -> Entry:
 
 
 @dlq_.command("retry")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...", shell_complete=complete.ids)
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.pass_obj
 def retry(spool: Spool, /, ids: tuple[str, ...], everything: bool) -> None:
@@ -105,7 +105,7 @@ def retry(spool: Spool, /, ids: tuple[str, ...], everything: bool) -> None:
 
 
 @dlq_.command("purge")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...", shell_complete=complete.ids)
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from queuectl import disk, lookup
-from queuectl.cli import choose, show
+from queuectl.cli import choose, complete, show
 from queuectl.errors import QueuectlError
 from queuectl.layout import ENDED, Entry
 from queuectl.spool import Spool
@@ -21,7 +21,7 @@ PAUSE = 0.1
 
 
 @click.command("logs")
-@click.argument("id")
+@click.argument("id", shell_complete=complete.ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
 @click.option("--stdout", "stream", flag_value="out", help="Only what it printed to stdout.")

@@ -7,7 +7,7 @@ import time
 import click
 
 from queuectl import liveness, lookup, render, units, waiting
-from queuectl.cli import choose, show
+from queuectl.cli import choose, complete, show
 from queuectl.layout import LATER
 from queuectl.selection import Selection
 from queuectl.spool import Spool
@@ -82,7 +82,7 @@ def _when(record: lookup.Record) -> str:
 
 
 @click.command("show")
-@click.argument("id")
+@click.argument("id", shell_complete=complete.ids)
 @click.option("--show-env", is_flag=True, help="Show the values of its variables, too; they may be secrets.")
 @show.json_option
 @click.pass_obj

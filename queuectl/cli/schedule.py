@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from queuectl import render, timetable
-from queuectl.cli import show
+from queuectl.cli import complete, show
 from queuectl.cli.enqueue import enqueue_
 from queuectl.cli.fields import Words, complete_job, read_flags, read_record
 from queuectl.errors import InvalidJob
@@ -117,7 +117,7 @@ def _what(record: dict[str, Any]) -> str:
 
 
 @schedule_.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.schedules)
 @show.json_option
 @click.pass_obj
 def show_schedule(spool: Spool, /, name: str, as_json: bool) -> None:
@@ -140,7 +140,7 @@ def show_schedule(spool: Spool, /, name: str, as_json: bool) -> None:
 
 
 @schedule_.command("remove")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
 @click.pass_obj
 def remove(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Remove schedules; the jobs that came of them stay.
@@ -159,7 +159,7 @@ def remove(spool: Spool, /, names: tuple[str, ...]) -> None:
 
 
 @schedule_.command("pause")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
 @click.pass_obj
 def pause(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Let schedules tick no more until `queuectl schedule resume`; jobs that they have made run as they would.
@@ -173,7 +173,7 @@ def pause(spool: Spool, /, names: tuple[str, ...]) -> None:
 
 
 @schedule_.command("resume")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
 @click.pass_obj
 def resume(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Let schedules tick again, from now on: what would have come while they were paused is not made up.
@@ -187,7 +187,7 @@ def resume(spool: Spool, /, names: tuple[str, ...]) -> None:
 
 
 @schedule_.command("run")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
 @click.pass_obj
 def run(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Put a job of a schedule into the queue now, beside its ticks and also while it is paused; print the job's id.

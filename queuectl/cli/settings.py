@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from queuectl import blocked, config
-from queuectl.cli import show
+from queuectl.cli import complete, show
 from queuectl.spool import Spool
 
 
@@ -40,7 +40,7 @@ def list_settings(spool: Spool, /, as_json: bool) -> None:
 
 
 @config_.command("get")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.settings)
 @show.json_option
 @click.pass_obj
 def get(spool: Spool, /, key: str, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def get(spool: Spool, /, key: str, as_json: bool) -> None:
 
 
 @config_.command("set", context_settings={"ignore_unknown_options": True})  # a value may begin with "-"
-@click.argument("key")
+@click.argument("key", shell_complete=complete.settings)
 @click.argument("value")
 @click.pass_obj
 def set_(spool: Spool, /, key: str, value: str) -> None:
@@ -85,7 +85,7 @@ def set_(spool: Spool, /, key: str, value: str) -> None:
 
 
 @config_.command("unset")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.settings)
 @click.pass_obj
 def unset(spool: Spool, /, key: str) -> None:
     """Go back to the default of a setting.

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from queuectl import config, host, liveness, lookup, stopping, units
-from queuectl.cli import service, show
+from queuectl.cli import complete, service, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
 from queuectl.logfile import LogFile
@@ -180,7 +180,7 @@ def _detach(path: str, supervise: Callable[[Callable[[], None], LogFile], None])
 
 
 @worker_.command("stop")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.workers)
 @click.option("--host", metavar="HOST", help="Those on another host.")
 @click.option("--all-hosts", is_flag=True, help="Those on all hosts.")
 @click.option("--timeout", metavar="TIME", help="Wait at most this long for them to end.  [default: as long as it takes]")
