@@ -56,8 +56,8 @@ COMMANDS = {
     "completion": ("completion", "Print a script that completes commands, options and names by the Tab key."),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
     "dashboard": ("dashboard", "Show the spool in a browser, until told to stop."),
-    "metrics": ("watch", "How the spool is, for Prometheus; needs `pip install 'queuectl[web]'`."),
-    "events": ("watch", "What has happened to jobs, a line for each change of state, if the setting events is on."),
+    "metrics": ("watch", "How the spool is, for Prometheus."),
+    "events": ("watch", "What has happened to jobs, oldest first: a line for each change of state."),
 }
 
 #: What to do about an error of the disk that has no better words.

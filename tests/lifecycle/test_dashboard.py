@@ -69,6 +69,14 @@ def test_pages_of_jobs_that_are_not_there_say_so(reader):
     assert "Traceback" not in reader.get("/jobs?state=nowhere", code=400).text
 
 
+def test_a_hint_leads_to_no_file_outside_of_the_states(reader, path):
+    name = encode(Name(1_700_000_000.0, 5, 1, "outside"))
+    (path / name).write_text('{"command": "true"}')
+
+    for place in (f"processing/../{name}", f"blocked/../{name}", f"tmp/{name}", name):
+        reader.get("/api/jobs/outside", at=place, code=404)
+
+
 def test_a_log_is_plain_text_and_nothing_else_can_be_read(spool, path):
     spool.enqueue({"id": "says", "command": "echo '<b>hello</b>'"})
     run_all(path)

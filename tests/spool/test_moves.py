@@ -151,7 +151,7 @@ def test_prune_removes_what_is_old_and_what_is_too_many(spool, path):
 
     pruned = actions.prune(spool, spool.settings(), now)
 
-    assert pruned == {"completed": 7, "dead": 7, "rejected": 7, "logs": 0}
+    assert pruned == {"completed": 7, "dead": 7, "rejected": 7, "logs": 0, "events": 0}
     assert ids_in(path, "completed") == ["completed7", "completed8", "completed9"]
     assert ids_in(path, "dead") == ["dead7", "dead8", "dead9"]
     assert len(os.listdir(path / "rejected")) == 6
