@@ -105,14 +105,14 @@ def _ordered(spool: Spool, state: str, limit: int, among: Container[str] | None)
         chosen = heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
     else:
         now = stamp(spool.now())
-        key = (lambda text: _next_pending(text, now)) if state == "pending" else None
+        key = (lambda text: next_pending(text, now)) if state == "pending" else None
         chosen = heapq.nsmallest(limit, names, key) if limit else sorted(names, key=key)
     waiting = list(drops(spool)) if state == "pending" and among is None else []
     found = [Entry(state, name, f"{state}/{text}") for text in chosen if (name := decode(text))]
     return (waiting + found)[: limit or None]
 
 
-def _next_pending(text: str, now: str) -> str:
+def next_pending(text: str, now: str) -> str:
     """What may run now comes by priority, after it what must wait by its time."""
     return f"0{9 - int(text[25])}{text}" if text[:STAMP] <= now else f"1{text}"
 
@@ -217,11 +217,17 @@ def status(spool: Spool, observer: liveness.Observer) -> Record:
                 scheduled += 1
             elif oldest is None or entry.name.time < oldest:
                 oldest = entry.name.time
+    jobs: dict[str, int | None] = {state: spool.count(state) for state in STATES}
+    return status_of(spool, observer, jobs | {"rejected": _rejected(spool)}, scheduled, oldest)
+
+
+def status_of(spool: Spool, observer: liveness.Observer, jobs: dict[str, int | None], scheduled: int, oldest: float | None) -> Record:
+    """The same for jobs that somebody has counted. `oldest`: since when the job waits that has been ready for longest."""
     return {
         "spool": spool.path,
-        "jobs": {state: spool.count(state) for state in STATES} | {"rejected": _rejected(spool)},
+        "jobs": jobs,
         "scheduled": scheduled,
-        "oldest_ready_seconds": None if oldest is None else round(now - oldest, 3),
+        "oldest_ready_seconds": None if oldest is None else max(0.0, round(spool.now() - oldest, 3)),
         "paused": spool.is_paused(),
         "workers": workers(spool, observer),
     }

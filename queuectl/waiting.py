@@ -15,10 +15,14 @@ from queuectl.spool import Spool
 
 
 class Reasons:
-    """Answers for many jobs of one spool; what they have in common is looked up once."""
+    """Answers for many jobs of one spool; what they have in common is looked up once.
 
-    def __init__(self, spool: Spool) -> None:
+    `observer`: somebody who has judged for a while who is alive.
+    """
+
+    def __init__(self, spool: Spool, observer: liveness.Observer | None = None) -> None:
         self._spool, self._now = spool, spool.now()
+        self._observer = observer or liveness.Observer(spool)
         self._common: str | None = None
 
     def of(self, entry: Entry, job: Job | None, max_retries: int) -> str | None:
@@ -41,9 +45,8 @@ class Reasons:
         return self._common
 
     def _has_workers(self) -> bool:
-        observer = liveness.Observer(self._spool)
         records = ((name, liveness.read(self._spool, name)) for name in liveness.names(self._spool))
-        return any(record and observer.is_alive(name, record) for name, record in records)
+        return any(record and self._observer.is_alive(name, record) for name, record in records)
 
     def _of_others(self, job: Job | None) -> str | None:
         block = blocked.by_others(self._spool, job) if job and job.predecessors else None
