@@ -35,6 +35,7 @@ COMMANDS = {
     "enqueue": ("enqueue", "Put a job into the queue and print its id: it is on disk then."),
     "worker": ("worker", "Run workers, stop them, look at them."),
     "status": ("look", "How many jobs are in each state, what waits longest, and who works."),
+    "top": ("top", "Watch the spool in this terminal while it changes, and act on its jobs."),
     "list": ("look", "List jobs: running, pending (next first), failed (due first), dead and completed (newest first)."),
     "show": ("look", "Everything about one job: its fields, and each of its runs."),
     "logs": ("logs", "What a job's command printed: its stdout on stdout, its stderr on stderr."),
@@ -181,9 +182,14 @@ def run(argv: list[str] | None = None) -> int:
     except QueuectlError as error:
         return complain(str(error), error.exit_code)
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        cure = CURES.get(error.errno or 0, "see 'queuectl status', and the file system")
-        return complain(f"{where}{error.strerror or error}; {cure}", 1)
+        return complain(trouble(error), 1)
+
+
+def trouble(error: OSError) -> str:
+    """What the disk refused, and the cure."""
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    cure = CURES.get(error.errno or 0, "see 'queuectl status', and the file system")
+    return f"{where}{error.strerror or error}; {cure}"
 
 
 def complain(message: str, code: int) -> int:

@@ -61,7 +61,7 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
         with spool.together():
             for entry in block:
                 try:
-                    lines.append(_do(spool, entry, act))
+                    lines.append(do(spool, entry, act))
                 except (WrongState, NoSuchJob) as error:
                     if chosen.ids:  # RACE: else it has moved on since it was listed
                         codes.append(refuse(error))
@@ -93,7 +93,8 @@ def refuse(error: QueuectlError) -> int:
     return error.exit_code
 
 
-def _do(spool: Spool, entry: Entry, act: Act) -> str:
+def do(spool: Spool, entry: Entry, act: Act) -> str:
+    """Do something to one job, wherever it moves meanwhile; what was done."""
     while (line := act(entry)) is None:
         entry = lookup.find(spool, entry.name.id)  # RACE: it moved between the look and the deed; look again
     return line

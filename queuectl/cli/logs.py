@@ -51,7 +51,7 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, stream: s
     if follow:
         Follower(spool, entry, attempt, streams).follow()
         return
-    last = _last_attempt(spool, entry)
+    last = last_attempt(spool, entry)
     if attempt and attempt > last:
         raise QueuectlError(f"job {entry.name.id} has had {last} attempts; there is no attempt {attempt}")
     numbers = range(1, last + 1) if everything else [attempt or last]
@@ -90,7 +90,7 @@ def _show(path: str, target: IO[bytes], head: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _last_attempt(spool: Spool, entry: Entry) -> int:
+def last_attempt(spool: Spool, entry: Entry) -> int:
     """The number of the attempt that ran last; a job that was brought back from the dead counts from 0 again."""
     runs = lookup.runs(spool, entry)
     last = runs[-1]["attempt"] if runs and entry.name.attempts == 0 else 0
@@ -134,7 +134,7 @@ class Follower:
 
     def __init__(self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err")) -> None:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
-        self._at = attempt or max(1, _last_attempt(spool, entry))
+        self._at = attempt or max(1, last_attempt(spool, entry))
         self._files: dict[tuple[int, str], IO[bytes] | None] = {}
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:

@@ -1,5 +1,6 @@
 """What the documents say is so."""
 
+import html
 import importlib.util
 import re
 import shlex
@@ -15,6 +16,7 @@ from queuectl.cli import COMMANDS as FAMILIES
 from queuectl.cli import cli
 from queuectl.errors import QueuectlError
 from queuectl.layout import LATER, MADE
+from queuectl.picture import KEYS
 from tests.support import environment
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +24,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 README = (ROOT / "README.md").read_text()
 
 
-def maker():
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+def maker(name="make_cli"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -44,6 +46,19 @@ def test_the_page_of_commands_is_their_help():
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py"
+
+
+def test_the_picture_of_the_terminal_is_what_it_shows():
+    drawn = html.unescape(re.sub(r"<style.*?</style>|<[^>]+>", "", (ROOT / "docs" / "top.svg").read_text(), flags=re.DOTALL))
+    shown = ["".join(span.text for span in line) for line in maker("make_top").lines()]
+
+    assert "".join("".join(shown).split()) in "".join(drawn.split()), "run: python docs/make_top.py"
+
+
+def test_every_key_of_the_terminal_is_in_its_chapter():
+    keys = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / "top.md").read_text(), re.MULTILINE)
+
+    assert [names for names, _ in KEYS if not any(set(names.split()) <= set(key.replace(",", "").split()) for key in keys)] == []
 
 
 COMMANDS = maker().commands(cli, "queuectl")
