@@ -128,7 +128,7 @@ for job in Spool(f"{sys.argv[1]}/spool").consume():
     queuectl("worker", "start", "--drain")
 
     assert ids_in(path, "completed") == ["a"]
-    assert processes.carrying({b"QUEUECTL_JOB_ID=a"}) == []
+    assert processes.carrying({b"QUEUECTL_JOB_ID=a", b"QUEUECTL_SPOOL=" + os.fsencode(path)}) == []
 
 
 def test_a_child_that_outlives_a_killed_consumer_does_not_keep_it_alive(spool, path, tmp_path, queuectl):
