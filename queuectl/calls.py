@@ -7,7 +7,7 @@ A note is taken by a rename into a directory of the child's own, and removed whe
 Promises
     A note whose job has not moved yet waits; one whose job never came there is dropped.
     A hook gets TERM after its time, and KILL after a grace; how it ended is in the log.
-    Told to end, the child ends its hook and puts the note back.
+    Told to end, the child ends its hook and puts the note back. Without its supervisor it takes no other.
 Leaves to others
     when to call, and the notes of children that died (porter).
 Raises
@@ -56,7 +56,7 @@ class Calls:
         self._spool, self._log = spool, log
         self.name = f"{supervisor}~{os.getpid()}"
         self._own = f"hooks/running/{self.name}"
-        self._stopping = False
+        self._stopping, self._boss = False, os.getppid()
         self._later: dict[str, float] = {}
 
     def run(self) -> None:
@@ -64,14 +64,14 @@ class Calls:
         self._wake, _ = executor.wake_pipe()
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        while not self._stopping:
+        while not self._stopping and os.getppid() == self._boss:
             now = time.monotonic()
             notes = [note for note in hooks.due(self._spool) if self._later.get(note, 0.0) <= now]
             waits = [at - now for at in self._later.values() if now < at < now + closing.SETTLED + 1]
             if not notes and not waits:
                 break
             for note in notes:
-                if not self._stopping:
+                if not self._stopping and os.getppid() == self._boss:
                     self._deal(note)
             if not notes:
                 self._rest(min(waits))

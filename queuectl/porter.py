@@ -121,12 +121,13 @@ def recover(spool: Spool, observer: liveness.Observer, *, spare: str = "") -> No
 
 
 def _give_back(spool: Spool, child: str) -> None:
-    """Put back the notes that a dead child had; a hook that it left running is ended."""
+    """Put back the notes that a dead child had, or one that lives without its supervisor; a hook that it left running is ended."""
     directory = spool.at("hooks", "running", child)
     notes = list(disk.scan(directory))
+    for note in notes:
+        # RACE: two who find the same child dead put each note to the same place. A child that lives would take the end of its
+        # hook for the end of its note: so that comes last.
+        disk.rename(f"{directory}/{note}", spool.at("hooks", "due", note))
     if notes:
         processes.end_each(lambda: processes.carrying({f"{VARIABLE}={child}".encode()}), 0)
-    for note in notes:
-        # RACE: two who find the same child dead put each note to the same place.
-        disk.rename(f"{directory}/{note}", spool.at("hooks", "due", note))
     disk.remove(directory)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.host import is_running
 from tests.support import Workers, ids_in, names, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hooks" / "webhook.py"
@@ -79,27 +80,39 @@ def test_hooks_that_hang_hold_up_no_job_and_no_second_signal(queuectl, put, path
     assert os.listdir(path / "hooks" / "running") == []
 
 
-def test_notes_of_a_killed_supervisor_are_taken_up_by_another(queuectl, put, path, tmp_path):
-    out = put("completed", f'[ -e {tmp_path}/go ] || exec sleep 600\necho "$QUEUECTL_JOB_ID" >> "$OUT"')
+@pytest.fixture
+def hanging(put, path, tmp_path):
+    """A hook that hangs until told to go; what it then says, and a wait for the child that runs it."""
+    out = put("completed", f'[ -e {tmp_path}/go ] || {{ touch {tmp_path}/began; exec sleep 600; }}\necho "$QUEUECTL_JOB_ID" >> "$OUT"')
+
+    def child():
+        until((tmp_path / "began").exists)
+        [running] = (path / "hooks" / "running").iterdir()
+        return int(running.name.rpartition("~")[2])
+
+    return out, child
+
+
+def test_notes_of_a_killed_supervisor_are_taken_up_by_another(queuectl, hanging, path, tmp_path):
+    out, child = hanging
     with Workers(path) as first:
         queuectl("enqueue", "--id", "a", "-c", "true")
-        until(lambda: len(list((path / "hooks").glob("running/*/*"))) == 1)
-        child = int(next((path / "hooks" / "running").iterdir()).name.rpartition("~")[2])
-        first.kill()
-        os.kill(child, signal.SIGKILL)
+        pid = child()
+        first.kill()  # not the child: it keeps no lock that would say that its supervisor lives
         (tmp_path / "go").touch()
         with Workers(path, "--set", "heartbeat_interval=0.5"):
             until(lambda: told(out) == ["a"])
-    assert names(path, "hooks/due") == []
+            until(lambda: not is_running(pid))
+    assert names(path, "hooks/due") == os.listdir(path / "hooks" / "running") == []
 
 
-def test_a_child_that_somebody_kills_is_no_loss(queuectl, put, path, tmp_path):
-    out = put("completed", f'[ -e {tmp_path}/go ] || exec sleep 600\necho "$QUEUECTL_JOB_ID" >> "$OUT"')
+def test_a_child_that_somebody_kills_is_no_loss(queuectl, hanging, path, tmp_path):
+    out, child = hanging
     with Workers(path):
         queuectl("enqueue", "--id", "a", "-c", "true")
-        running = until(lambda: list((path / "hooks").glob("running/*/*")))
+        pid = child()
         (tmp_path / "go").touch()
-        os.kill(int(running[0].parent.name.rpartition("~")[2]), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         until(lambda: told(out) == ["a"])
 
 
