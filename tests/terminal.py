@@ -19,8 +19,9 @@ class Terminal:
         # Of this kind ncurses uses nothing that pyte does not know.
         settings = {**environment(spool), "TERM": "screen", "LC_ALL": "C.UTF-8", **env}
         self.process = pexpect.spawn(
-            sys.executable, [*program, *words], env=settings, dimensions=(lines, columns), timeout=20, encoding="utf-8"
-        )
+            sys.executable, [*program, *words], env=settings, dimensions=(lines, columns), timeout=20, encoding="utf-8",
+            codec_errors="replace",  # ncurses may write half a cell while a terminal shrinks to two columns
+        )  # fmt: skip
         self.modes = termios.tcgetattr(self.process.child_fd)[:4]
 
     def __enter__(self):

@@ -151,7 +151,8 @@ for job in Spool(f"{sys.argv[1]}/spool").consume():
             program.process.kill()
             program.process.wait(10)
             [record] = liveness.names(spool)
-            assert not liveness.Observer(spool).is_alive(record, liveness.read(spool, record))
+            # The child lets go of what it has inherited when it first runs.
+            until(lambda: not liveness.Observer(spool).is_alive(record, liveness.read(spool, record)))
         finally:
             os.kill(int(child), signal.SIGKILL)
 
