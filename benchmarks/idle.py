@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.arena import Arena, Impossible
@@ -15,11 +16,12 @@ from benchmarks.waking import spool_with_workers, until_up
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it, as far as they do not end meanwhile."""
     found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += family(int(child))
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
     return found
 
 
@@ -27,17 +29,21 @@ def _ran(pids: list[int]) -> float:
     """Seconds that they have run, all their threads; of children that have ended, to the clock's tick."""
     total = 0.0
     for pid in pids:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        total += sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-        total += sum(map(int, ended)) / 100
+        with suppress(FileNotFoundError, ProcessLookupError):  # what has ended counts with its parent
+            tasks = Path(f"/proc/{pid}/task").iterdir()
+            total += sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+            ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+            total += sum(map(int, ended)) / 100
     return total
 
 
 def _memory(pid: int) -> float:
-    """Megabytes of proportional memory."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    """Megabytes of proportional memory; none of a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
 
 
 def _look(arena: Arena, backlog: int, seconds: float, rest: float) -> dict[str, float]:
