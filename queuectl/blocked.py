@@ -104,30 +104,25 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
     woken, directory = 0, spool.at("blocked", key)
     while woken < most:
         names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]
-        moved = sum(_wake(spool, f"{directory}/{text}", text) for text in names)
+        moved = sum(_wake(spool, directory, text) for text in names)
         woken += moved
         if not moved:
             break
     if woken:
-        disk.sync(directory)  # the directory that was left comes first, see Moves.sync_move
-        disk.sync(spool.at("pending"))
+        spool.sync_moves(f"blocked/{key}", "pending")
     disk.remove(directory)
     return woken
 
 
-def _wake(spool: Spool, path: str, text: str) -> bool:
+def _wake(spool: Spool, directory: str, text: str) -> bool:
     name = decode(text)
-    if not disk.rename(path, spool.at("pending", _own(text))):
+    # RACE: two who wake for a token each may choose the same job. Whoever loses must know it, to wake another: so the name in
+    # pending/ is ours alone, due a few microseconds later.
+    target = encode(name._replace(time=name.time + random.randint(1, 9999) / 1e6)) if name else text
+    if not disk.rename(f"{directory}/{text}", spool.at("pending", target)):
         return False
     spool.note("woken", name.id if name else None, state="pending")
     return True
-
-
-def _own(text: str) -> str:
-    """A name in pending/ that only we use for this job: it is due a few microseconds later."""
-    # RACE: two who wake for a token each may choose the same job; whoever loses must know it, to wake another.
-    name = decode(text)
-    return encode(name._replace(time=name.time + random.randint(1, 9999) / 1e6)) if name else text
 
 
 def ended(spool: Spool, id: str) -> int:

@@ -27,11 +27,14 @@ class Moves(Layout):
 
     def sync_move(self, source: str, target: str) -> None:
         """Make the move of a file durable."""
-        move = (os.path.dirname(source), os.path.dirname(target))
+        self.sync_moves(os.path.dirname(source), os.path.dirname(target))
+
+    def sync_moves(self, left: str, entered: str) -> None:
+        """Make all moves of files from one directory to another durable."""
         if self._waiting is not None:
-            self._waiting.append(move)
+            self._waiting.append((left, entered))
         else:
-            self._sync([move])
+            self._sync([(left, entered)])
 
     def _sync(self, moves: list[tuple[str, str]]) -> None:
         for directory in dict.fromkeys(left for left, _ in moves):

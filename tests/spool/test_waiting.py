@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from queuectl import actions, admission, blocked, config, gate, limits, lookup, unique, waiting
+from queuectl import actions, admission, blocked, config, disk, gate, limits, lookup, unique, waiting
 from queuectl.errors import InvalidJob, KeyTaken, WrongState
 from tests.support import ids_in, names
 
@@ -386,3 +386,21 @@ def test_who_was_woken_for_a_token_and_is_taken_away_leaves_it_to_the_next(spool
 
     assert ids_in(path, "blocked") == []
     assert "c" in ids_in(path, "pending")
+
+
+def test_waking_bears_that_another_removes_the_empty_directory_first(spool, path, enter, monkeypatch):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    enter("b")
+    sync = disk.sync
+
+    def sync_late(directory):
+        """Make a directory durable that another waker removes just before."""
+        if directory == str(path / "blocked" / "after.a"):
+            os.rmdir(directory)
+        sync(directory)
+
+    monkeypatch.setattr(disk, "sync", sync_late)
+    end(spool, "a")
+
+    assert ids_in(path, "pending") == ["b"]
+    assert os.listdir(path / "blocked") == []
