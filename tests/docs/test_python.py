@@ -71,7 +71,12 @@ def test_the_example_with_several_processes_squares_each_number_once(spool, path
 def test_the_example_of_a_test_passes(tmp_path):
     (tmp_path / "test_report.py").write_text((EXAMPLES / "test_report.py").read_text())
 
-    done = python("-m", "pytest", "-p", "queuectl.pytest_plugin", "-q", cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    done = python(
+        *("-m", "pytest", "-p", "queuectl.pytest_plugin", "-q"),
+        cwd=tmp_path,
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        PYTEST_DEBUG_TEMPROOT=str(tmp_path),  # where pytest's clean-up does not meet the trees of this suite's earlier runs
+    )
 
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 

@@ -65,17 +65,9 @@ def quick(queuectl):
 
 def test_two_consumers_and_two_workers_run_each_of_300_jobs_once(queuectl, spool, path, tmp_path):
     spool.enqueue_all([{"command": f"echo job-{number} shell >> {tmp_path}/runs", "id": f"job-{number}"} for number in range(300)])
-    code = """
-import os, sys
-from queuectl import Spool
-
-place = sys.argv[1]
-for job in Spool(f"{place}/spool").consume():
-    with job, open(f"{place}/runs", "a") as file:
-        file.write(f"{job.id} {os.getpid()}\\n")
-"""
-    with Program(code, tmp_path) as one, Program(code, tmp_path) as two:
-        until(lambda: len(os.listdir(path / "workers")) == 4)
+    with Program(HOLDING, tmp_path) as one, Program(HOLDING, tmp_path) as two:
+        until(lambda: len(one.runs()) == 2)
+        (tmp_path / "go").touch()
         with Workers(path, "--count", "2") as workers:
             until(lambda: len(ids_in(path, "completed")) == 300)
             queuectl("worker", "stop")
