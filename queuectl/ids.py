@@ -48,7 +48,11 @@ def time_of(id: str) -> float:
 
 
 def _digits(number: int, count: int) -> str:
-    return "".join([_ALPHABET[number >> shift & 31] for shift in range(5 * (count - 1), -1, -5)])
+    text = ""
+    for _ in range(count):
+        text = _ALPHABET[number & 31] + text
+        number >>= 5
+    return text
 
 
 def is_ours(id: str) -> bool:

@@ -123,8 +123,8 @@ def parse(data: bytes) -> Job:
     return from_dict(load(data))
 
 
-def from_dict(record: object) -> Job:
-    """The job that a decoded JSON value describes."""
+def from_dict(record: object, came: float | None = None) -> Job:
+    """The job that a decoded JSON value describes; created when it `came`, if it does not say when."""
     if not isinstance(record, dict):
         raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {kind(record)}')
     values: dict[str, Any] = {}
@@ -138,6 +138,8 @@ def from_dict(record: object) -> Job:
         raise InvalidJob("is missing; it is the one field that a job must have", "command")
     if values.get("run_at") is not None and values.get("delay") is not None:
         raise InvalidJob("cannot stand together with delay; give one of them", "run_at")
+    if came is not None and values.get("created_at") is None:
+        values["created_at"] = round(came, 6)
     return Job(**values)
 
 

@@ -13,6 +13,7 @@ Raises
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -71,6 +72,12 @@ class Entry(NamedTuple):
     worker: str | None = None
 
 
+@functools.cache
+def _maker(pid: int) -> str:
+    """What names in tmp/ begin with that process `pid`, which is us, has made; later processes get its number, too."""
+    return f"{pid}~{host.place()}~{host.nonce()}-"
+
+
 class Layout:
     """The directories of the spool at `path`; `flags` are settings that beat those of the environment and config.json."""
 
@@ -93,7 +100,7 @@ class Layout:
     def open(self) -> Self:
         """Check that there is a spool here that we can read. Costs one look at spool.json if it is as it was the last time."""
         try:
-            version = disk.version(self.at("spool.json"))
+            version = disk.version(self.path + "/spool.json")
             if version is not None and version == self._known:
                 return self
             data = disk.read(self.at("spool.json"), 65536).data
@@ -250,7 +257,7 @@ class Layout:
 
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""
-        return self.at("tmp", f"{os.getpid()}~{host.place()}~{next(_serial)}{host.nonce()}")
+        return self.at("tmp", f"{_maker(os.getpid())}{next(_serial)}")
 
     # -- looking at names
 

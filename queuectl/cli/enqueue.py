@@ -11,8 +11,9 @@ import click
 
 from queuectl.cli.fields import Words, complete, complete_job, flags, last_is, read_flags, read_record
 from queuectl.errors import IdTaken, InvalidJob, Wrong
+from queuectl.intake import BULK
 from queuectl.job import Job, from_dict
-from queuectl.spool import BULK, Spool
+from queuectl.spool import Spool
 from queuectl.strict import load
 
 #: Jobs to come: what a person calls each ("line 3"), and what makes its job or refuses it.

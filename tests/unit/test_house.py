@@ -25,6 +25,7 @@ FLOORS = [
     ["outcome", "crew", "precedence", "turns"],
     ["layout"],
     ["batches", "moves", "renewal", "probe", "unique", "hooks", "errand"],
+    ["intake"],
     ["spool"],
     ["liveness", "admission", "attempt", "limits"],
     ["cancellation", "lookup", "inbox", "timetable"],

@@ -1,0 +1,248 @@
+"""Intake: how jobs that programs give us come into the queue, one or many, and what those leave who die on the way.
+
+A job is written whole in tmp/ and then moved to where it belongs, so nobody ever sees half of one.
+
+Promises
+    enqueue returns only when the job is on disk.
+    One id, one job: an id that a caller chose is refused while its job is here.
+Leaves to others
+    files that programs drop by themselves (admission); what happens to a job from then on (spool).
+Raises
+    InvalidJob, IdTaken, KeyTaken, SpoolMissing, SpoolUnusable, SpoolVersion; OSError with the path when the disk refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from queuectl import batches, config, disk, host, ids, precedence, renewal, unique
+from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
+from queuectl.filename import Name, encode
+from queuectl.job import Job, from_dict
+from queuectl.layout import Entry
+from queuectl.moves import Moves
+
+#: Seconds after which a file in tmp/ that another host left behind is swept.
+TMP_AGE = 3600
+
+#: Jobs that one bulk enqueue makes durable together.
+BULK = 1000
+
+T = TypeVar("T")
+
+
+class Intake(Moves):
+    """A spool that jobs can come into."""
+
+    # -- coming in
+
+    def enqueue(self, job: Job | dict[str, Any] | str | list[str], *, hold: bool = False) -> str:
+        """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk."""
+        self.make()
+        job, data = self._checked(job)
+        if job.predecessors:
+            precedence.order([job])
+            self._refuse_unknown([job])
+        if hold:
+            self.need("held")
+        return self._put(job, data, state="held" if hold else "pending").name.id
+
+    def enqueue_all(
+        self,
+        jobs: Iterable[Job | dict[str, Any] | str | list[str]],
+        *,
+        hold: bool = False,
+        told: Callable[[list[str]], None] = lambda _: None,
+    ) -> list[str]:
+        """Put many jobs into the queue, or with `hold` into held/; their ids. Cheaper a job than one by one.
+
+        `told` hears the ids of those that are on disk, block after block; those that others wait for come first.
+
+        All are checked before the first is enqueued. If an id turns out to be taken on
+        the way, IdTaken says so and the jobs before the block it was in are enqueued.
+        """
+        self.make()
+        checked = [self._checked(job) for job in jobs]
+        order = precedence.order([job for job, _ in checked])
+        self._refuse_unknown([job for job, _ in checked])
+        state, done = "held" if hold else "pending", [""] * len(checked)
+        if hold:
+            self.need(state)
+        for start in range(0, len(checked), BULK):
+            block = order[start : start + BULK]
+            enqueued = self._enqueue_block([checked[index] for index in block], state)
+            for index, id in zip(block, enqueued, strict=True):
+                done[index] = id
+            told(enqueued)
+        return done
+
+    def _refuse_unknown(self, jobs: list[Job]) -> None:
+        """Refuse jobs that wait for a job that is neither here nor among them."""
+        ours = {job.id for job in jobs}
+        for id in {id: None for job in jobs for id in job.predecessors if id not in ours}:
+            if not self.is_taken(id):
+                raise InvalidJob(f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after")
+
+    def _checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
+        if isinstance(job, str | list):
+            job = {"command": job}
+        # A Job that a program made by itself is checked, too.
+        job = from_dict(job.to_dict() if isinstance(job, Job) else job, came=self.now())
+        data = job.to_bytes()
+        most = self.settings().max_job_size
+        if len(data) > most:
+            raise InvalidJob(f"the job has {len(data)} bytes and the limit is {most}; put its data into a file, or set max_job_size")
+        return job, data
+
+    def _enqueue_block(self, jobs: list[tuple[Job, bytes]], state: str) -> list[str]:
+        prepared: list[tuple[Job, str, Entry]] = []
+        try:
+            for job, data in jobs:
+                prepared.append((job, *self._prepared(job, data, state=state, many=True)))
+            for _, temporary, _ in prepared:
+                disk.sync(temporary)
+            # CRASH: dying from here on leaves ids in lists of batches that are nowhere; they are ignored.
+            batches.note(self, ((job.batch, entry.name.id) for job, _, entry in prepared))
+            for _, temporary, entry in prepared:
+                self._publish(temporary, entry.file)
+        except BaseException:
+            for job, temporary, entry in prepared:
+                self._take_back(job, temporary, entry.name.id)
+            raise
+        self._settle(state, any(job.id for job, _ in jobs), [entry.name.id for _, _, entry in prepared])
+        return [entry.name.id for _, _, entry in prepared]
+
+    def enqueue_as(self, job: Job, id: str) -> Entry:
+        """Put a job that was submitted into the queue, under this id if it has none of its own."""
+        return self._put(*self._checked(job), id)
+
+    def _put(self, job: Job, data: bytes, id: str | None = None, *, state: str = "pending") -> Entry:
+        """Put one job that was checked into the queue."""
+        temporary, entry = self._prepared(job, data, id, state=state)
+        try:
+            if job.batch:
+                batches.note(self, [(job.batch, entry.name.id)])
+            self._publish(temporary, entry.file)
+        except BaseException:
+            self._take_back(job, temporary, entry.name.id)
+            raise
+        self._settle(state, job.id is not None, [entry.name.id])
+        return entry
+
+    def _settle(self, state: str, is_chosen: bool, ids: list[str]) -> None:
+        """Make durable and tell of what was published."""
+        disk.sync(f"{self.path}/{state}")
+        if is_chosen:
+            disk.sync(self.at("ids"))
+        for id in ids:
+            self.note("enqueued", id, state=state)
+
+    def _take_back(self, job: Job, temporary: str, id: str) -> None:
+        """Undo what was prepared for a job; one that was published already stays."""
+        if job.unique and disk.is_there(temporary):
+            unique.let_go(self, job.unique, id)
+        ids.free(self.at("ids"), id, temporary)
+        disk.unlink(temporary)
+
+    def _prepared(self, job: Job, data: bytes, id: str | None = None, *, state: str, many: bool = False) -> tuple[str, Entry]:
+        """Write a job's file in tmp/ and hold its id: that file, and what it will be. One of `many` must still be synced."""
+        temporary = self.temporary()
+        self._restoring(disk.write, temporary, data, many)
+        id = job.id or id or ids.fresh()
+        if job.id is not None or job.unique:
+            self._hold(job, id, temporary)
+        name = Name(job.due(job.created_at or 0.0), job.priority, 0, id)
+        return temporary, Entry(state, name, f"{state}/{encode(name)}")
+
+    def _hold(self, job: Job, id: str, temporary: str) -> None:
+        try:
+            # CRASH: dying from here on leaves a link whose only other name is in tmp/; the sweep voids it.
+            if job.id is not None and not self.hold_id(id, temporary):
+                raise IdTaken(id, self.state_of(id))
+            if job.unique:
+                unique.hold(self, job.unique, id)
+        except BaseException:
+            ids.free(self.at("ids"), id, temporary)
+            disk.unlink(temporary)
+            raise
+
+    def _publish(self, temporary: str, file: str) -> None:
+        if not self._restoring(disk.rename, temporary, f"{self.path}/{file}"):
+            raise SpoolUnusable(f"{temporary} was removed while it was being enqueued; leave tmp/ alone and enqueue again")
+
+    def _restoring(self, act: Callable[..., T], *what: Any) -> T:
+        """Do it; if a directory of ours was removed, make it again and do it then."""
+        try:
+            return act(*what)
+        except FileNotFoundError:
+            self.restore()
+            return act(*what)
+
+    # -- ids that callers chose
+
+    def hold_id(self, id: str, file: str) -> bool:
+        """Make `id` the id of the job in `file` (absolute). False: another job here has it."""
+        directory = self.at("ids")
+        if ids.is_ours(id) and self._is_elsewhere(id, file):
+            return False  # a job whose id we made has no link: only a look finds it
+        if ids.hold(directory, id, file):
+            return True
+        if not ids.is_void(directory, id):
+            self.sweep()
+            if not ids.is_void(directory, id):
+                return ids.hold(directory, id, file)
+        with config.locked(self.at("ids", ".lock")):
+            if not ids.is_void(directory, id) or self._is_elsewhere(id, file):
+                return ids.hold(directory, id, file)
+            disk.unlink(self.at("ids", id))
+            return ids.hold(directory, id, file)
+
+    def void(self, id: str) -> None:
+        """Remove the link of an id whose job is gone."""
+        with config.locked(self.at("ids", ".lock")):
+            if ids.is_void(self.at("ids"), id) and not any(True for _ in self.entries_of(id)):
+                disk.unlink(self.at("ids", id))
+
+    def is_taken(self, id: str) -> bool:
+        """Whether an enqueue of this id would be refused now. As cheap as one look, unless the id has our own shape."""
+        if ids.is_ours(id):
+            return self.state_of(id) is not None
+        return disk.links(self.at("ids", id)) > 1
+
+    def _is_elsewhere(self, id: str, file: str) -> bool:
+        return any(self.at(entry.file) != file for entry in self.entries_of(id))
+
+    # -- what the dead left
+
+    def sweep(self, *, look_only: bool = False) -> int:
+        """Remove what the dead left in tmp/, and say how many files that are; with `look_only` just say it.
+
+        On this host a file goes when its process is gone, elsewhere after an hour. Jobs that are there because somebody
+        died while renewing a directory go back.
+        """
+        swept = 0
+        for name in disk.scan(self.at("tmp")):
+            left = self._is_left(name)
+            swept += left and (look_only or self._swept(self.at("tmp", name)))
+        return swept
+
+    def _swept(self, path: str) -> bool:
+        if renewal.state_of(path):
+            renewal.bring_back(self, path)
+            return True
+        try:
+            return disk.unlink(path)
+        except (IsADirectoryError, PermissionError):
+            return False  # another program's directory
+
+    def _is_left(self, name: str) -> bool:
+        """Whether the process that made this file in tmp/ is gone."""
+        pid, _, rest = name.partition("~")
+        place, here = rest.split("~")[:3], host.place()
+        if pid.isdigit() and place == str(here).split("~"):
+            return not host.is_running(int(pid))
+        if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
+            return True  # of an earlier boot of this host
+        modified = disk.modified(self.at("tmp", name))
+        return modified is not None and self.now() - modified > TMP_AGE
