@@ -110,7 +110,8 @@ def locks(spool: Spool) -> Iterator[Finding]:
     """Lock files that another process does not let go of."""
     for path in (spool.at("config.json.lock"), spool.at("ids", ".lock")):
         try:
-            if disk.is_there(path):
+            # The lock's library takes its time to load; a look says as well that nobody has the lock.
+            if disk.is_there(path) and (host.is_shared(path) or disk.is_held(path)):
                 with config.locked(path, patience=1.0):
                     pass
         except Locked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from queuectl import blocked, config
+from queuectl import config
 from queuectl.cli import complete, show
 from queuectl.spool import Spool
 
@@ -79,8 +79,7 @@ def set_(spool: Spool, /, key: str, value: str) -> None:
     name, checked = config.read(key, value)
     spool.make()
     config.change(spool.at("config.json"), spool.temporary(), {name: checked})
-    if name.startswith(config.LIMIT):
-        blocked.sweep(spool)  # more may run now
+    _heed(spool, name)
     click.echo(f"{name} = {config.kind(name).show(checked)}")
 
 
@@ -96,6 +95,13 @@ def unset(spool: Spool, /, key: str) -> None:
     """
     name = config.key(key).removesuffix("_ms")
     config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
-    if name.startswith(config.LIMIT):
-        blocked.sweep(spool)
+    _heed(spool, name)
     click.echo(f"{name} = {config.shown(spool.settings()).get(name, 1)}")
+
+
+def _heed(spool: Spool, name: str) -> None:
+    """With another limit more jobs may run now."""
+    if name.startswith(config.LIMIT):
+        from queuectl import blocked  # few changes are of limits
+
+        blocked.sweep(spool)
