@@ -23,7 +23,7 @@ from queuectl.config import Settings
 from queuectl.errors import WrongState
 from queuectl.filename import decode, encode, has_shape, stamp
 from queuectl.job import Job
-from queuectl.layout import PAUSED, Entry
+from queuectl.layout import ENDED, PAUSED, Entry
 from queuectl.spool import Claim, Spool
 
 #: Seconds between two looks of somebody who waits, at first and at most.
@@ -130,7 +130,7 @@ def cancel(spool: Spool, id: str, entry: Entry | None = None) -> Literal["cancel
     """Cancel a job that waits, or ask for the end of one that runs. `entry`: where it was seen just now."""
     while True:
         entry = entry or lookup.find(spool, id)
-        if entry.state in ("completed", "dead"):
+        if entry.state in ENDED:
             raise WrongState(f"job {entry.name.id} is {entry.state} already; there is nothing to cancel")
         if entry.state == "processing":
             if cancellation.request(spool, entry):
@@ -223,7 +223,7 @@ def wait(spool: Spool, wanted: Iterable[str], timeout: float | None, ended: Call
 
 def _ended(spool: Spool, id: str) -> Waited | None:
     entry = lookup.find(spool, id)
-    if entry.state not in ("completed", "dead"):
+    if entry.state not in ENDED:
         return None
     run = lookup.last_run(spool, entry)
     if run is None and spool.now() - entry.name.time < RECORD_PATIENCE:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from queuectl import config, disk, hooks, host, ids, liveness, probe, recovery, renewal, results, timetable
 from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
-from queuectl.layout import LATER, MADE, STATES, Entry
+from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
 from queuectl.spool import Spool
 
 #: Seconds for which a file without a job is left alone: the job may be just moving.
@@ -184,7 +184,7 @@ def records(spool: Spool) -> Iterator[Finding]:
             path = spool.at(directory, name)
             if ours and id not in known and _is_abandoned(spool, id, path):
                 yield Finding("records", f"{path} belongs to no job", "--fix removes it", partial(disk.unlink, path))
-    for state in ("completed", "dead"):
+    for state in ENDED:
         for entry in spool.entries(state):
             if not results.read(spool.at("results"), entry.name.id):
                 yield Finding(

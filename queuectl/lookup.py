@@ -100,16 +100,30 @@ def _ordered(spool: Spool, state: str, limit: int, among: Container[str] | None)
     """The jobs of a state in its order, by their names as texts: of a million only those to show are taken apart."""
     if state in NESTED:
         return sorted(spool.entries(state, among=among), key=lambda entry: entry.name.time)[: limit or None]
-    names = (text for text in spool.names(state) if (among is None or id_of(text) in among) and has_shape(text))
-    if state in ("completed", "dead"):
-        chosen = heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
+    if state in ENDED:
+        chosen = _latest(spool, state, limit, among)
     else:
+        names = _shaped(spool, state, among)
         now = stamp(spool.now())
         key = (lambda text: next_pending(text, now)) if state == "pending" else None
         chosen = heapq.nsmallest(limit, names, key) if limit else sorted(names, key=key)
     waiting = list(drops(spool)) if state == "pending" and among is None else []
     found = [Entry(state, name, f"{state}/{text}") for text in chosen if (name := decode(text))]
     return (waiting + found)[: limit or None]
+
+
+def _latest(spool: Spool, state: str, limit: int, among: Container[str] | None) -> list[str]:
+    """The names of a state, the latest first. Only if other files are among those that come first is each name looked at."""
+    if limit and among is None:
+        chosen = heapq.nlargest(limit, spool.names(state))
+        if all(map(has_shape, chosen)):
+            return chosen
+    names = _shaped(spool, state, among)
+    return heapq.nlargest(limit, names) if limit else sorted(names, reverse=True)
+
+
+def _shaped(spool: Spool, state: str, among: Container[str] | None) -> Iterator[str]:
+    return (text for text in spool.names(state) if (among is None or id_of(text) in among) and has_shape(text))
 
 
 def next_pending(text: str, now: str) -> str:

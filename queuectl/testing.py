@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from queuectl.api import Result, Spool
+from queuectl.layout import ENDED
 
 #: Seconds between two looks at whether the workers have anything left to do now.
 PAUSE = 0.02
@@ -106,7 +107,7 @@ class SpoolUnderTest(Spool):
 
     def _ended(self) -> set[str]:
         """The ids of the jobs that have ended."""
-        return {entry.name.id for state in ("completed", "dead") for entry in self.entries(state)}
+        return {entry.name.id for state in ENDED for entry in self.entries(state)}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

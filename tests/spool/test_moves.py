@@ -7,6 +7,7 @@ import pytest
 
 from queuectl import actions, lookup
 from queuectl.errors import AmbiguousId, NoSuchJob, WrongState
+from queuectl.filename import Name
 from queuectl.layout import NESTED, STATES
 from tests.support import ids_in, names
 
@@ -194,3 +195,13 @@ def test_a_drop_is_listed_and_found_before_a_worker_admitted_it(spool, path):
 
     assert {entry.name.id for entry in lookup.select(spool, ("pending",), 0)} == {"a", "y.json"}
     assert lookup.record(spool, lookup.find(spool, "a"), spool.settings())["file"] == "pending/x.json"
+
+
+@pytest.mark.parametrize("stranger", ["~", "notes.txt", "99999999T999999.999999Z-p5-a1-x.json.swp"])
+def test_the_latest_jobs_are_listed_whatever_else_lies_among_them(spool, path, stranger):
+    for number in range(4):
+        spool.move(lookup.find(spool, spool.enqueue("true")), "completed", Name(1000.0 + number, 5, 1, f"j{number}"))
+    for number in range(3):
+        (path / "completed" / f"{stranger}{number}").touch()
+
+    assert [entry.name.id for entry in lookup.select(spool, ("completed",), 2)] == ["j3", "j2"]
