@@ -33,7 +33,7 @@ from queuectl.flusher import Flusher
 from queuectl.log import Log
 from queuectl.spool import Spool
 from queuectl.turns import Turns
-from queuectl.watcher import Lookout
+from queuectl.watcher import Sentry
 
 #: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
 RESPAWN, MOST_YOUNG = 1.0, 6
@@ -55,7 +55,7 @@ class Supervisor:
         self.crew = Crew()
         self.chores = Chores(spool, self.name, self.crew, log, self._moved)
         self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared, turns=turns)
-        self.lookout = Lookout([spool.at("pending"), spool.at("inbox")], self.chores.warn)
+        self.sentry = Sentry([spool.at("pending"), spool.at("inbox")], self.chores.warn)
         self.flusher = Flusher(spool.path)
         self.stopping = self.young = 0
         self.respawn = 0.0
@@ -104,7 +104,7 @@ class Supervisor:
         self.quiet = False
 
     def _close(self) -> None:
-        self.lookout.finish()
+        self.sentry.finish()
         self.flusher.finish()
         self.chores.end()
 
@@ -131,7 +131,7 @@ class Supervisor:
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
-        self.lookout.drop()
+        self.sentry.drop()
         for fd in self._private():
             os.close(fd)
         try:
@@ -155,7 +155,7 @@ class Supervisor:
                     self.chores.warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
             elif self.chores.pulse.ended(pid):
                 self.chores.warn("somebody has ended the guard: commands will run on, should the spool not answer")
-            elif self.lookout.ended(pid):
+            elif self.sentry.ended(pid):
                 self.dealer.unseen = True
             elif pid in self.crew.hands:
                 self._bury(self.crew.hands.pop(pid), status)
@@ -206,7 +206,9 @@ class Supervisor:
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
             elif self.dealer.is_idle(hands):
-                self.lookout.arm(self._private)
+                self.sentry.arm(self._private)
+            else:
+                self.sentry.stand_down()
 
     def _poll_interval(self) -> float:
         interval = self.chores.settings.poll_interval
@@ -223,8 +225,8 @@ class Supervisor:
         by_reader = {hand.line.reader: hand for hand in self.crew.hands.values()}
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
-        if self.lookout.reader is not None:
-            poll.register(self.lookout.reader, select.POLLIN)
+        if self.sentry.reader is not None:
+            poll.register(self.sentry.reader, select.POLLIN)
         if self.turns:
             poll.register(self.turns.reader, select.POLLIN)
         for fd, _ in poll.poll(self._pause() * 1000):
@@ -250,6 +252,8 @@ class Supervisor:
                 times.append(self.respawn)
             if (wakes := self.dealer.wakes_at(self.crew.known(), self._poll_interval())) is not None:
                 times.append(wakes)
+            if (starts := self.sentry.wakes_at()) is not None:
+                times.append(starts)
         return max(0.0, min(times) - time.monotonic())
 
     def _listen(self, hand: Hand) -> None:
@@ -279,7 +283,7 @@ class Supervisor:
                 hand.name = text
 
     def _hear(self) -> None:
-        if self.lookout.hear():
+        if self.sentry.hear():
             self.dealer.rang()
             self.chores.rang()
         else:

@@ -24,6 +24,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+#: Seconds of rest after which a watch is started: it costs as much as a hundred jobs, and a queue that is nearly empty is soon done.
+REST = 0.1
+
 #: Seconds between two starts of a watch that dies.
 REWATCH = 10.0
 
@@ -64,13 +67,14 @@ class Watch:
         os.close(self._writer)
 
 
-class Lookout:
-    """A watch that is started when it is first wanted and again when it dies, and left alone for a while when the system refuses it."""
+class Sentry:
+    """A watch that is started when we come to rest and again when it dies, and left alone for a while when the system refuses it."""
 
     def __init__(self, directories: list[str], warn: Callable[[str], None]) -> None:
         self._directories, self._warn = directories, warn
         self._watch: Watch | None = None
         self._rewatch = self._rearm = 0.0
+        self._rests_since: float | None = None
 
     @property
     def reader(self) -> int | None:
@@ -78,13 +82,26 @@ class Lookout:
         return self._watch.reader if self._watch else None
 
     def arm(self, forget: Callable[[], list[int]]) -> None:
-        """Ask for a bell. Whoever never rests needs no watch, so it starts here; the child closes the descriptors in `forget`."""
+        """Ask for a bell. Whoever never rests for a while needs no watch, so it starts here; there what is in `forget` is closed."""
         now = time.monotonic()
-        if self._watch is None and now >= self._rewatch:
+        if self._rests_since is None:
+            self._rests_since = now
+        if self._watch is None and now >= self._starts_at(self._rests_since):
             self._rewatch = now + REWATCH
             self._watch = start(self._directories, forget())
         if self._watch and now >= self._rearm:
             self._watch.arm()
+
+    def stand_down(self) -> None:
+        """There is work: no bell is wanted."""
+        self._rests_since = None
+
+    def _starts_at(self, rests_since: float) -> float:
+        return max(rests_since + REST, self._rewatch)
+
+    def wakes_at(self) -> float | None:
+        """When a watch can be started, by the monotonic clock; None: none is wanted, or there is one."""
+        return self._starts_at(self._rests_since) if self._watch is None and self._rests_since is not None else None
 
     def hear(self) -> bool:
         """Listen to the watch: whether it rang. A dead one is dropped."""
