@@ -55,6 +55,20 @@ def test_the_picture_of_the_terminal_is_what_it_shows():
     assert "".join("".join(shown).split()) in "".join(drawn.split()), "run: python docs/make_top.py"
 
 
+def moments(path):
+    """The lines of a recording, without what differs from one run to the next; two workers write in either order."""
+    lines = [html.unescape(re.sub(r"<[^>]+>", "", line)) for line in re.findall(r"<text.*?</text>", path.read_text())]
+    plain = [re.sub(r"\d{4}-\d\d-\d\d[ T][\d:.]+Z?", "TIME", line) for line in lines]
+    return sorted(likeness(re.sub(r"(pid=|duration=|mars-)[\w.-]+", r"\1X", line)) for line in plain)
+
+
+def test_the_recording_is_what_happens(tmp_path):
+    subprocess.run([sys.executable, ROOT / "docs" / "make_recording.py", tmp_path / "new.svg"], check=True, timeout=50)
+
+    assert moments(ROOT / "docs" / "recording.svg") == moments(tmp_path / "new.svg"), "run: python docs/make_recording.py"
+    assert "docs/recording.svg" in README
+
+
 def test_every_key_of_the_terminal_is_in_its_chapter():
     keys = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / "top.md").read_text(), re.MULTILINE)
 
