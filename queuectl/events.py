@@ -57,6 +57,7 @@ class Journal:
             details |= {key: run[key] for key in TOLD}
         if event == "claimed":
             details["waited"] = round(max(0.0, now - unstamp(os.path.basename(details["was"]))), 6)
+            details["took"] = round(details["took"], 6)
         line = {"time": units.iso(now), "event": event, "job": id, **details, "by": f"{host.place().host}-{os.getpid()}"}
         try:
             disk.put(self._open(now), _encode(line).encode() + b"\n")

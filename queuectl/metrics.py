@@ -4,8 +4,7 @@ What is now is counted (census). What has happened is added up from the events: 
 holds the sums and how far the files of events were read, as one pair, so that sums never fall,
 whoever asks, and also when old events are pruned. Without events there are no sums.
 
-Not known without slowing workers, and so not here: the seconds of a claim, which is one rename,
-and those of a supervisor's scans; `queuectl_scan_seconds` is what reading the same names took us.
+`queuectl_scan_seconds` is what reading the names took us, and not a supervisor, which reads the same ones.
 
 Promises
     Two who ask at once both get right sums.
@@ -19,7 +18,7 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from queuectl import disk, events
@@ -38,6 +37,16 @@ LARGEST = 1024 * 1024
 
 #: Upper ends of the buckets of histograms, in seconds.
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+
+#: The same for a claim, which is one rename.
+CLAIM_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+
+#: Histograms: the field of an event, the upper ends, and what is said of them.
+HISTOGRAMS = {
+    "run": ("duration", BUCKETS, "Seconds that runs took."),
+    "wait": ("waited", BUCKETS, "Seconds from when a job became due to its claim."),
+    "claim": ("took", CLAIM_BUCKETS, "Seconds that claims took, each one rename."),
+}
 
 #: Events that are only counted, and what they are called.
 COUNTED = {
@@ -61,7 +70,7 @@ class Totals:
         self.places: dict[str, int] = {}
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.outcomes: dict[str, int] = dict.fromkeys(("completed", "failed", "timeout", "lost", "cancelled"), 0)
-        self.histograms = {name: Histogram() for name in ("run", "wait")}
+        self.histograms = {name: Histogram(ends) for name, (_, ends, _) in HISTOGRAMS.items()}
 
     def add(self, event: dict[str, Any]) -> None:
         """Add one event."""
@@ -70,7 +79,7 @@ class Totals:
             self.counts[what] += 1
         if what in ENDS and isinstance(outcome := event.get("outcome"), str):
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        for name, key in (("run", "duration"), ("wait", "waited")):
+        for name, (key, _, _) in HISTOGRAMS.items():
             if isinstance(value := event.get(key), int | float):
                 self.histograms[name].add(value)
 
@@ -88,27 +97,27 @@ class Totals:
         found.outcomes |= {str(name): int(count) for name, count in record["outcomes"].items()}
         for name, histogram in found.histograms.items():
             counts = [int(count) for count in record[name]["counts"]]
-            if len(counts) != len(BUCKETS) + 1:
+            if len(counts) != len(histogram.counts):
                 raise ValueError("other buckets")
             histogram.counts, histogram.sum = counts, float(record[name]["sum"])
         return found
 
 
 class Histogram:
-    """Counts by bucket; the last is for what is larger than all ends."""
+    """Counts by the upper ends of buckets; the last is for what is larger than all of them."""
 
-    def __init__(self) -> None:
-        self.counts, self.sum = [0] * (len(BUCKETS) + 1), 0.0
+    def __init__(self, ends: Sequence[float]) -> None:
+        self._ends, self.counts, self.sum = ends, [0] * (len(ends) + 1), 0.0
 
     def add(self, value: float) -> None:
         """Count one value."""
-        self.counts[bisect.bisect_left(BUCKETS, value)] += 1
+        self.counts[bisect.bisect_left(self._ends, value)] += 1
         self.sum += max(0.0, value)
 
     def cumulative(self) -> list[tuple[str, float]]:
         """As the client wants it."""
         found, count = [], 0
-        for end, more in zip([*map(str, map(float, BUCKETS)), "+Inf"], self.counts, strict=True):
+        for end, more in zip([*map(str, map(float, self._ends)), "+Inf"], self.counts, strict=True):
             count += more
             found.append((end, float(count)))
         return found
@@ -193,6 +202,6 @@ def _sums(found: Totals) -> Iterator[Any]:
     yield attempts
     for event, (name, help) in COUNTED.items():
         yield Counter(name, help, value=found.counts[event])
-    for name, help in (("run", "Seconds that runs took."), ("wait", "Seconds from when a job became due to its claim.")):
+    for name, (_, _, help) in HISTOGRAMS.items():
         histogram = found.histograms[name]
         yield HistogramMetricFamily(f"queuectl_{name}_seconds", help, buckets=histogram.cumulative(), sum_value=histogram.sum)

@@ -21,6 +21,7 @@ Raises
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from queuectl import disk, ids, results
@@ -52,9 +53,11 @@ class Spool(Intake):
             return None
         name, text = found
         target = f"processing/{worker}/{text}"
+        began = time.perf_counter()
         if not disk.rename(f"{self.path}/{file}", f"{self.path}/{target}"):
             return None  # RACE: another worker won; nothing to do
-        self.note("claimed", name.id, state="processing", was=file, attempt=name.attempts, worker=worker)
+        took = time.perf_counter() - began
+        self.note("claimed", name.id, state="processing", was=file, attempt=name.attempts, worker=worker, took=took)
         return Claim(target, name, worker)
 
     def target(self, claim: Claim, state: str, due: float) -> str:

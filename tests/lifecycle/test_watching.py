@@ -173,6 +173,8 @@ def test_sums_count_every_event_once_whoever_asks(telling, path, queuectl):
         assert (found["queuectl_attempts_total", "completed"], found["queuectl_attempts_total", "failed"]) == (3, 1)
         assert found[("queuectl_run_seconds_count",)] == 4
         assert found["queuectl_wait_seconds_bucket", "+Inf"] == 4
+        assert found["queuectl_claim_seconds_bucket", "+Inf"] == 4
+        assert 0 < found[("queuectl_claim_seconds_sum",)] < 4
     assert last["queuectl_attempts_total", "completed"] == 4
     assert last[("queuectl_enqueued_total",)] == 5
     assert fresh.outcomes["completed"] == 4
