@@ -101,11 +101,10 @@ class Api:
 
     def _enqueue(self, body: bytes) -> Response:
         deeds.allow(self._desk)
-        record: Any = load(body)
+        record = load(body)
         if not isinstance(record, dict):
             raise InvalidJob('send one job, a JSON object such as {"command": "echo hi"}')
-        id = self._desk.spool.enqueue(record)
-        self._desk.counter.hurry()
+        id = deeds.enqueue(self._desk, record)
         return JSONResponse({"id": id}, 201, {"location": f"/api/jobs/{id}"})
 
     async def act(self, request: Request) -> Response:

@@ -51,6 +51,8 @@ def routes(desk: Desk, pages: Pages, api: Api, streams: Streams) -> list[Route |
         Route("/jobs", pages.jobs),
         Route("/jobs/{id}", pages.job),
         Route("/jobs/{id}/log/{attempt:int}/{stream}", pages.log),
+        Route("/enqueue", pages.form),
+        Route("/enqueue", pages.enqueue, methods=["POST"]),
         Route("/act", pages.act, methods=["POST"]),
         Route("/spool", pages.steer, methods=["POST"]),
         Route("/healthz", api.healthy),

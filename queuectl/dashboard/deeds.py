@@ -12,7 +12,7 @@ Raises
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from queuectl import actions, stopping
 from queuectl.dashboard import listing
@@ -108,6 +108,14 @@ def do_all(desk: Desk, verb: str, jobs: Iterable[tuple[str, str]], value: int = 
         except (QueuectlError, OSError) as error:
             refused[id] = str(error)
     return done, refused
+
+
+def enqueue(desk: Desk, record: dict[str, Any]) -> str:
+    """Put a job, given as its JSON object, into the queue; its id, once it is on disk."""
+    allow(desk)
+    id = desk.spool.enqueue(record)
+    desk.counter.hurry()
+    return id
 
 
 def stop_worker(desk: Desk, name: str) -> list[str]:

@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from queuectl import __version__, disk, lookup, render, units, waiting
 from queuectl.dashboard import deeds, listing, plots
 from queuectl.dashboard.desk import DAY, HOUR, Desk, buckets
-from queuectl.errors import QueuectlError, Wrong
+from queuectl.errors import IdTaken, InvalidJob, KeyTaken, QueuectlError, Wrong
 from queuectl.filename import is_id
 from queuectl.layout import STATES, Entry
 
@@ -33,6 +33,23 @@ SHOWN = 64 * 1024
 
 #: The words of a URL that filter a list.
 FILTERS = ("state", "id", "batch", "text", "since", "until")
+
+
+#: The fields of the form for a job, besides its command: key, label, an example.
+FIELDS = (
+    ("id", "Id", "made for you"),
+    ("name", "Name", "nightly report"),
+    ("cwd", "Directory", "/srv/site"),
+    ("priority", "Priority, 0 to 9", "5"),
+    ("delay", "Not before", "10m"),
+    ("timeout", "Timeout", "1h"),
+    ("max_retries", "Attempts in all", "3"),
+    ("limit", "Limit", "gpu:0"),
+    ("batch", "Batch", "photos"),
+)
+
+#: Those of them that are whole numbers.
+WHOLE = frozenset({"priority", "max_retries"})
 
 
 class BadToken(QueuectlError):
@@ -201,6 +218,30 @@ class Pages:
             if not after:
                 break
         return found
+
+    def form(self, request: Request) -> Response:
+        """/enqueue: a form for a job."""
+        deeds.allow(self._desk)
+        return self._form(request, {})
+
+    def _form(self, request: Request, given: dict[str, str], why: str = "", code: int = 200) -> Response:
+        return self._page("enqueue.html", request, code=code, fields=FIELDS, given=given, why=why)
+
+    async def enqueue(self, request: Request) -> Response:
+        """POST /enqueue: put a job into the queue, or show the form again with what is wrong."""
+        form = parse_qs((await request.body()).decode(errors="replace"))
+        return await run_in_threadpool(self._enqueue, request, form)
+
+    def _enqueue(self, request: Request, form: dict[str, list[str]]) -> Response:
+        self._check(form)
+        # A browser sends the ends of lines as networks have them, and the shell wants those of Unix.
+        given = {key: _one(form, key).replace("\r\n", "\n").strip() for key in ("command", *(key for key, _, _ in FIELDS))}
+        record = {key: int(text) if key in WHOLE and text.isdecimal() else text for key, text in given.items() if text}
+        try:
+            id = deeds.enqueue(self._desk, record)
+        except (InvalidJob, IdTaken, KeyTaken) as error:
+            return self._form(request, given, str(error), 409 if isinstance(error, IdTaken | KeyTaken) else 422)
+        return RedirectResponse(f"/jobs/{id}", 303)
 
     async def steer(self, request: Request) -> Response:
         """POST /spool: pause or resume it, or stop the supervisor of a worker."""

@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import validate
 from starlette.routing import Mount
 
-from queuectl import Spool, processes
+from queuectl import Spool, lookup, processes
 from queuectl.dashboard import app, openapi
 from queuectl.dashboard.desk import Options
 from queuectl.filename import Name, encode
@@ -226,6 +226,8 @@ def test_nothing_is_done_by_a_dashboard_that_only_shows(spool, reader, path):
     reader.post("/api/workers/x/stop", code=403)
     assert reader.http.post("/act", data={"act": "cancel", "job": "one", "sure": "yes"}).status_code == 403
     assert reader.http.post("/spool", data={"act": "pause"}).status_code == 403
+    assert reader.http.post("/enqueue", data={"command": "true"}).status_code == 403
+    assert reader.http.get("/enqueue").status_code == 403
 
     assert ids_in(path, "pending") == ["one"]
     assert not spool.is_paused()
@@ -259,6 +261,7 @@ def test_a_form_needs_the_token_of_this_server(actor, spool, path, token):
     answer = actor.http.post("/act", data={"act": "hold", "job": "one", "token": token}, headers={"origin": actor.url})
 
     assert answer.status_code == 403
+    assert actor.http.post("/enqueue", data={"command": "true", "token": token}, headers={"origin": actor.url}).status_code == 403
     assert ids_in(path, "pending") == ["one"]
 
 
@@ -332,6 +335,43 @@ def test_a_job_can_be_enqueued_by_the_rules_of_the_command(actor, path):
     assert actor.http.post("/api/jobs", content=b"{", headers={"content-type": "application/json"}).status_code == 422
     assert actor.http.post("/api/jobs", content=b"x" * 2_000_000, headers={"content-type": "application/json"}).status_code == 413
     assert ids_in(path, "pending") == ["k1", "one"]
+
+
+def form(actor, **fields):
+    token = re.search(r'name="token" value="([^"]+)"', actor.http.get("/enqueue").text)[1]
+    return actor.http.post("/enqueue", data={"token": token, **fields}, headers={"origin": actor.url}, follow_redirects=False)
+
+
+def test_a_job_can_be_enqueued_by_a_form(actor, spool, path):
+    answer = form(actor, command="echo one\r\necho two", id="one", priority="9", delay="1h", cwd="", name=" a name ", limit="gpu:0")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/one")
+    job = lookup.read(spool, lookup.find(spool, "one").file)
+    assert (job.command, job.priority, job.delay) == ("echo one\necho two", 9, 3600.0)
+    assert (job.cwd, job.name, job.limit) == (None, "a name", "gpu:0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "says"),
+    [
+        ({"id": "taken", "command": "true"}, 409, "is taken"),
+        ({"command": " "}, 422, "command"),
+        ({"command": "true", "priority": "high"}, 422, "priority"),
+        ({"command": "true", "priority": "10"}, 422, "must be from 0 to 9"),
+        ({"command": "<b>true", "delay": "soon"}, 422, "delay"),
+    ],
+    ids=str,
+)
+def test_a_form_with_a_fault_comes_back_with_what_was_written(actor, spool, path, fields, code, says):
+    spool.enqueue({"id": "taken", "command": "true"})
+
+    answer = form(actor, name="<i>mine", **fields)
+
+    assert answer.status_code == code
+    assert says in answer.text
+    assert 'value="&lt;i&gt;mine"' in answer.text
+    assert "<b>" not in answer.text
+    assert ids_in(path, "pending") == ["taken"]
 
 
 def test_every_action_does_what_the_command_does(actor, spool, path):
