@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -56,7 +57,9 @@ def paragraphs(help: str) -> str:
     made = []
     for part in re.split(r"\n\s*\n", help.strip()):
         if part.lstrip().startswith("\b"):
-            made.append(f".PP\n.nf\n{roff(part.lstrip()[1:].strip(chr(10)))}\n.fi")
+            # Python 3.13 takes the indentation of docstrings away, which older ones keep.
+            examples = textwrap.dedent(part.lstrip()[1:].strip("\n"))
+            made.append(f".PP\n.nf\n.RS 4\n{roff(examples)}\n.RE\n.fi")
         else:
             made.append(".PP\n" + roff(" ".join(part.split())))
     return "\n".join(made) + "\n"

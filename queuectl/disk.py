@@ -152,19 +152,12 @@ def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = Fa
         put(fd, line)
         if lasting:
             _flush(fd)
-        return not lasting or _is_at(fd, path)
+        return not lasting or is_open_at(fd, path)
     except OSError as error:
         error.filename = path
         raise
     finally:
         os.close(fd)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
 
 
 def put(fd: int, data: bytes) -> None:

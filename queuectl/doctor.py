@@ -130,8 +130,7 @@ def leftovers(spool: Spool) -> Iterator[Finding]:
 def orphans(spool: Spool) -> Iterator[Finding]:
     """Jobs and records of workers that are dead."""
     observer = liveness.Observer(spool)
-    for worker in liveness.names(spool):
-        record = liveness.read(spool, worker)
+    for worker, record in liveness.records(spool):
         if not observer.is_alive(worker, record):
             jobs = sum(name.endswith(".json") for name in spool.held_by(worker))
             what = f"worker {worker} is dead and left {jobs} jobs"

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from queuectl import codes, units
 from queuectl.errors import InvalidJob
 from queuectl.filename import is_id
-from queuectl.strict import kind, load, writer
+from queuectl.strict import kind, load, unknown, writer
 
 #: Priority of a job that names none.
 PRIORITY = 5
@@ -133,7 +133,7 @@ def from_dict(record: object, came: float | None = None) -> Job:
         if reader is not None:
             values[key] = None if value is None and key in _OPTIONAL else reader(value, key)
         elif key not in IGNORED:
-            raise InvalidJob(_unknown(key))
+            raise InvalidJob(unknown(key, _READERS))
     if "command" not in values:
         raise InvalidJob("is missing; it is the one field that a job must have", "command")
     if values.get("run_at") is not None and values.get("delay") is not None:
@@ -141,14 +141,6 @@ def from_dict(record: object, came: float | None = None) -> Job:
     if came is not None and values.get("created_at") is None:
         values["created_at"] = round(came, 6)
     return Job(**values)
-
-
-def _unknown(key: str) -> str:
-    import difflib  # 10 ms that only a typo needs
-
-    near = difflib.get_close_matches(key, _READERS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(_READERS)}"
-    return f"unknown field {key[:60]!r}{hint}"
 
 
 # One reader for each field: (value, key) -> the value inside a Job, or InvalidJob.

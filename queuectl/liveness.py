@@ -21,6 +21,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl import disk, host
@@ -218,6 +219,11 @@ def names(spool: Spool) -> list[str]:
 def read(spool: Spool, worker: str) -> Record | None:
     """The record of a worker; None if there is none that can be read."""
     return _read(spool, worker, ".json")
+
+
+def records(spool: Spool) -> Iterator[tuple[str, Record | None]]:
+    """Everybody who left something, with its record."""
+    return ((name, read(spool, name)) for name in names(spool))
 
 
 def _read(spool: Spool, name: str, end: str) -> Record | None:

@@ -254,8 +254,7 @@ def _rejected(spool: Spool) -> int:
 def workers(spool: Spool, observer: liveness.Observer) -> list[Record]:
     """Everybody who works here, or left something behind."""
     found = []
-    for name in liveness.names(spool):
-        who = liveness.read(spool, name)
+    for name, who in liveness.records(spool):
         job = next((e.name.id for text in spool.held_by(name) if (e := _entry(name, text))), None)
         age = observer.age(name)
         found.append({

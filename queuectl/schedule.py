@@ -23,7 +23,7 @@ from queuectl import cron, units
 from queuectl.errors import InvalidJob, InvalidSchedule
 from queuectl.filename import is_id, stamp
 from queuectl.job import Job, from_dict
-from queuectl.strict import kind, load
+from queuectl.strict import kind, load, unknown
 
 #: What becomes of ticks that were missed.
 CATCH_UPS = ("none", "one", "all")
@@ -117,7 +117,7 @@ def from_record(record: object) -> Schedule:
         raise InvalidSchedule(f"a schedule is a JSON object, not {kind(record)}")
     for key in record:
         if key not in _READERS:
-            raise InvalidSchedule(_unknown(key))
+            raise InvalidSchedule(unknown(key, _READERS))
     try:
         values: dict[str, Any] = {key: _READERS[key](value) for key, value in record.items() if value is not None}
     except ValueError as error:
@@ -131,14 +131,6 @@ def from_record(record: object) -> Schedule:
     if "cron" in values:
         values.setdefault("zone", "UTC")
     return Schedule(**values)
-
-
-def _unknown(key: str) -> str:
-    import difflib  # 10 ms that only a typo needs
-
-    near = difflib.get_close_matches(key, _READERS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(_READERS)}"
-    return f"unknown field {key[:60]!r}{hint}"
 
 
 def _text(value: Any, key: str) -> str:

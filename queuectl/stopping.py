@@ -42,7 +42,7 @@ def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> t
     Those of other hosts, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
     stopped, who still runs).
     """
-    workers = [who for name in liveness.names(spool) if (who := liveness.read(spool, name)) and _is_held(spool, who, ".lock")]
+    workers = [who for _, who in liveness.records(spool) if who and _is_held(spool, who, ".lock")]
     chosen = _by_supervisor(spool, chosen)
     supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
     bosses = {who.worker for who in liveness.supervisors(spool)}
@@ -73,8 +73,7 @@ def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> t
 def _ask_consumers(spool: Spool, chosen: Chosen, observer: liveness.Observer, *, now: bool) -> dict[str, str]:
     """Ask the Python programs among the workers to stop, which have no supervisor: {worker: what people call it}."""
     asked = {}
-    for worker in liveness.names(spool):
-        who = liveness.read(spool, worker)
+    for worker, who in liveness.records(spool):
         if who and not who.supervisor and chosen.has(who) and observer.is_alive(worker, who):
             liveness.ask_to_stop(spool, worker, now=now)
             asked[worker] = str(who.pid) if who.is_here else f"{who.pid} on {who.host}"
@@ -84,7 +83,7 @@ def _ask_consumers(spool: Spool, chosen: Chosen, observer: liveness.Observer, *,
 def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
     """The same with names of supervisors, for beginnings of names of workers or supervisors."""
     known = {who.worker: who.worker for who in liveness.every_supervisor(spool)}
-    known |= {name: who.supervisor or name for name in liveness.names(spool) if (who := liveness.read(spool, name))}
+    known |= {name: who.supervisor or name for name, who in liveness.records(spool) if who}
     found = []
     for text in chosen.names:
         meant = {boss for name, boss in known.items() if name == text} or {boss for name, boss in known.items() if name.startswith(text)}

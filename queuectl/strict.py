@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NoReturn
 
 from queuectl.errors import InvalidJob
@@ -117,6 +117,15 @@ def kind(value: object) -> str:
         return "null"
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return kinds[type(value)]
+
+
+def unknown(key: str, known: Collection[str]) -> str:
+    """What is said of a key that nobody knows."""
+    import difflib  # 10 ms that only a typo needs
+
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(known)}"
+    return f"unknown field {key[:60]!r}{hint}"
 
 
 def writer(comma: str, colon: str, *, ascii_only: bool) -> Callable[[object, int], Iterable[str]]:

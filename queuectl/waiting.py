@@ -45,8 +45,7 @@ class Reasons:
         return self._common
 
     def _has_workers(self) -> bool:
-        records = ((name, liveness.read(self._spool, name)) for name in liveness.names(self._spool))
-        return any(record and self._observer.is_alive(name, record) for name, record in records)
+        return any(who and self._observer.is_alive(name, who) for name, who in liveness.records(self._spool))
 
     def _of_others(self, job: Job | None) -> str | None:
         block = blocked.by_others(self._spool, job) if job and job.predecessors else None

@@ -220,6 +220,8 @@ def test_every_page_is_accessible_on_a_phone_and_on_a_desk(spool, path, picture,
 
         page.goto(f"{dashboard.url}/jobs/mail")
         page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("They go for good")).to_be_visible()
+        page.wait_for_load_state()
         assert Axe().run(page).violations_count == 0
 
 
