@@ -176,7 +176,7 @@ class Layout:
 
     def trusts(self, owner: int) -> bool:
         """Whether jobs in a file of this user may run here: ours, those of the spool's owner, and root's, who can do it anyway."""
-        return owner in (0, os.geteuid()) or owner == disk.owner(self.path)
+        return not owner or owner == os.geteuid() or owner == disk.owner(self.path)
 
     def guard(self, *, allow_root: bool) -> None:
         """Refuse to run commands from a spool that others can write to, or as root from somebody else's."""

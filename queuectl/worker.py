@@ -196,7 +196,7 @@ class Worker:
             self.log.event("unstuck", worker=self.name)
         self.stuck = ""
         self.claim, self.cancelling = claim, False
-        self.log.event("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
+        self.log.put_off("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
         ended = self.attempts.run(claim, job, settings)
         self.claim = None
         if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
@@ -210,7 +210,8 @@ class Worker:
             cancellation.forget(self.spool, claim.file)
 
     def _announce(self) -> None:
-        """Let the supervisor make outcomes durable that came while more names are at hand: before a job that lasts, at least."""
+        """Tell the supervisor, which makes outcomes durable, and the log, before a job that lasts and now and then among quick ones."""
+        self.log.flush()
         if self.filed:
             self.filed, self.announced = False, time.monotonic()
             self.line.send("filed")
