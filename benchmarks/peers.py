@@ -212,7 +212,8 @@ def _rq(kind: str) -> Callable[[Bench, bool, int], list[str]]:
     def argv(bench: Bench, forever: bool, count: int) -> list[str]:
         words = [_script(bench, "rq"), "worker", "-q", "-u", f"unix://{bench.directory}/redis.sock", "-w", f"rq.worker.{kind}"]
         line = shlex.join(words if forever else [*words, "-b"])
-        return ["/bin/sh", "-c", f"{line} & {line} & wait"]
+        # A bare `wait` says nothing of how they ended.
+        return ["/bin/sh", "-c", f"{line} & one=$!; {line} & wait $one && wait $!"]
 
     return argv
 
