@@ -20,7 +20,6 @@ import json
 import os
 import select
 import signal
-import tempfile
 import time
 from typing import Any, Literal
 
@@ -178,6 +177,8 @@ class Calls:
     def _call(self, hook: str, note: str, record: dict[str, Any], about: str) -> bool:
         """Run a hook to its end. False: we were told to end first."""
         text = json.dumps({"hook": hook, "spool": self._spool.path, **record})
+        import tempfile  # most spools have no hooks
+
         with tempfile.TemporaryFile(buffering=0) as out:
             ended = executor.run(self._order(hook, note, record, text, out.fileno()), self._wake, self._asked)
             if ended.cause == "interrupted":

@@ -15,7 +15,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from queuectl import wire
 
@@ -26,19 +25,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal
 HELD = 0.25
 
 
-@dataclass
 class Hand:
     """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given
     last; `beaten`: when a heartbeat for it was last written."""
 
-    pid: int
-    line: wire.Line
-    started: float
-    name: str = ""
-    beaten: float = field(default_factory=time.monotonic)
-    wants: int = 0
-    held: set[str] = field(default_factory=set)
-    held_since: float = 0.0
+    def __init__(self, pid: int, line: wire.Line, started: float, name: str = "", wants: int = 0) -> None:
+        self.pid, self.line, self.started, self.name, self.wants = pid, line, started, name, wants
+        self.beaten = time.monotonic()
+        self.held: set[str] = set()
+        self.held_since = 0.0
 
     def is_claiming(self) -> bool:
         """Whether it was given names that it may be about to claim; after a while it is busy with a long job instead."""

@@ -15,7 +15,6 @@ Raises
 
 from __future__ import annotations
 
-import random
 import time
 
 from queuectl import blocked, disk
@@ -155,8 +154,11 @@ class Dealer:
         self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=shared)
         drops = [*self._queue.drops, *self._spool.submissions()]
         self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
-        # Jittered, so that many hosts do not ask one server at once.
-        self._pace = QUICK if len(self._queue) or len(self._drops) else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
+        if not self._trusts_times:
+            import random  # only where there may be other hosts
+
+            # Jittered, so that many hosts do not ask one server at once.
+            self._pace = QUICK if len(self._queue) or len(self._drops) else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
         self._lost = self._dealt = 0

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import socket
 import time
 from collections.abc import MutableMapping
 
@@ -73,6 +72,8 @@ class Notifier:
     def _send(self, state: str) -> None:
         if not self._address:
             return
+        import socket  # most supervisors have no service manager
+
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.sendto(os.fsencode(state), self._address)

@@ -16,10 +16,8 @@ Raises
 
 from __future__ import annotations
 
-import random
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 
 from queuectl.filename import STAMP, decode, has_shape, is_drop, stamp
@@ -45,16 +43,15 @@ def rank(name: str) -> str:
     return _RANKS[name[25]] + name
 
 
-@dataclass
 class Queue:
     """What may run now, best last, so that taking is cheap. `next_due`: the time in the name of the next that may not."""
 
-    fresh: list[str] = field(default_factory=list)
-    retries: list[str] = field(default_factory=list)
-    next_due: str = ""
-    drops: list[str] = field(default_factory=list)
-    seen: int = 0
-    _last_was_retry: bool = False
+    def __init__(self) -> None:
+        self.fresh: list[str] = []
+        self.retries: list[str] = []
+        self.drops: list[str] = []
+        self.next_due, self.seen = "", 0
+        self._last_was_retry = False
 
     def __len__(self) -> int:
         return len(self.fresh) + len(self.retries)
@@ -148,6 +145,8 @@ def mix(ranked: list[str]) -> list[str]:
     for start in range(0, len(ranked), MIXED):
         part = ranked[start : start + MIXED]
         blocks = [part[i : i + BLOCK] for i in range(0, len(part), BLOCK)]
+        import random  # one supervisor alone needs no dice
+
         random.shuffle(blocks)
         mixed += [name for block in blocks for name in block]
     return sorted(mixed, key=lambda name: name[0], reverse=True)
