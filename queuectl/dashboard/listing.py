@@ -77,14 +77,17 @@ def _moment(text: str, key: str, now: float) -> str:
 
 
 def page(spool: Spool, counter: Counter, wanted: Filter, after: str = "", limit: int = LIMIT) -> Page:
-    """The jobs after the cursor `after`."""
+    """The jobs after the cursor `after`: a name, or "+N" for what comes behind the first N drops."""
     ends, settings = time.monotonic() + BUDGET, spool.settings()
     why = waiting.Reasons(spool).of
     ids = _ids_of_batch(spool, wanted.batch)
-    drops = _drops(spool, counter, wanted, after)
-    records = [lookup.record(spool, entry, settings, why) for entry in drops][:limit]
-    last = after
-    for text in _lines(spool, counter, wanted, after):
+    skipped = int(after[1:]) if after[:1] == "+" and after[1:].isdecimal() else 0
+    drops = _drops(spool, counter, wanted)[skipped:] if skipped or not after else []
+    records = [lookup.record(spool, entry, settings, why) for entry in drops[:limit]]
+    after = last = f"+{skipped + len(records)}" if drops else after
+    if len(drops) > limit:
+        return Page(records, last, is_whole=True)
+    for text in _lines(spool, counter, wanted, "" if after[:1] == "+" else after):
         if len(records) >= limit:
             return Page(records, last, is_whole=True)
         if time.monotonic() > ends and last != after:
@@ -99,10 +102,10 @@ def page(spool: Spool, counter: Counter, wanted: Filter, after: str = "", limit:
     return Page(records, "", is_whole=True)
 
 
-def _drops(spool: Spool, counter: Counter, wanted: Filter, after: str) -> list[Entry]:
+def _drops(spool: Spool, counter: Counter, wanted: Filter) -> list[Entry]:
     """Drops that nobody has admitted yet, unless there are so many names that looking for them takes long."""
     few = "pending" not in counter.indexes
-    return list(lookup.drops(spool)) if few and not after and wanted == Filter() else []
+    return list(lookup.drops(spool)) if few and wanted == Filter() else []
 
 
 def _passes(wanted: Filter, record: dict[str, Any]) -> bool:

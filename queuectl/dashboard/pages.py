@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -24,12 +25,15 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from queuectl import __version__, disk, lookup, render, units, waiting
 from queuectl.dashboard import deeds, listing, plots
 from queuectl.dashboard.desk import DAY, HOUR, Desk, buckets
-from queuectl.errors import IdTaken, InvalidJob, KeyTaken, QueuectlError, Wrong
+from queuectl.errors import IdTaken, InvalidJob, QueuectlError, Wrong
 from queuectl.filename import is_id
 from queuectl.layout import STATES, Entry
 
 #: Bytes of each stream that a job's page shows; all of it is one click away.
 SHOWN = 64 * 1024
+
+#: Seconds for which all jobs are looked for that something shall be done to.
+PATIENCE = 10
 
 #: The words of a URL that filter a list.
 FILTERS = ("state", "id", "batch", "text", "since", "until")
@@ -210,8 +214,12 @@ class Pages:
         """Every job that the filter of the page lets through, up to the most that are done at once."""
         wanted = listing.read_filter({key: _one(form, key) for key in FILTERS}, self._desk.spool.now())
         found: list[tuple[str, str]] = []
-        after = ""
+        after, ends = "", time.monotonic() + PATIENCE
         while len(found) < deeds.MOST:
+            if time.monotonic() > ends:
+                raise Wrong(
+                    f"to look through all of these takes longer than {PATIENCE} s; give a time or a part of an id as well, and try again"
+                )
             shown = listing.page(self._desk.spool, self._desk.counter, wanted, after, min(listing.MOST, deeds.MOST - len(found)))
             found += [(record["id"], record["file"]) for record in shown.records]
             after = shown.next
@@ -236,11 +244,11 @@ class Pages:
         self._check(form)
         # A browser sends the ends of lines as networks have them, and the shell wants those of Unix.
         given = {key: _one(form, key).replace("\r\n", "\n").strip() for key in ("command", *(key for key, _, _ in FIELDS))}
-        record = {key: int(text) if key in WHOLE and text.isdecimal() else text for key, text in given.items() if text}
+        record = {key: int(text) if key in WHOLE and text.isdecimal() and len(text) < 10 else text for key, text in given.items() if text}
         try:
             id = deeds.enqueue(self._desk, record)
-        except (InvalidJob, IdTaken, KeyTaken) as error:
-            return self._form(request, given, str(error), 409 if isinstance(error, IdTaken | KeyTaken) else 422)
+        except (InvalidJob, IdTaken) as error:
+            return self._form(request, given, str(error), 409 if isinstance(error, IdTaken) else 422)
         return RedirectResponse(f"/jobs/{id}", 303)
 
     async def steer(self, request: Request) -> Response:

@@ -62,6 +62,25 @@ def test_every_page_shows_what_came_from_a_job_escaped(spool, path):
     assert escape("<script>alert(") in pages[2]
 
 
+def test_the_overview_shows_who_works_and_why_jobs_wait(spool, path):
+    spool.enqueue({"id": "long", "command": "sleep 600"})
+    with Workers(path) as workers, Dashboard(path) as dashboard:
+        [worker] = workers.up()
+        until(lambda: ids_in(path, "processing") == ["long"])
+        spool.enqueue({"id": "later", "command": "true", "delay": "2h"})
+        spool.enqueue({"id": "asleep", "command": "true"}, hold=True)
+
+        shown = until(
+            lambda: (text := dashboard.get("/").text) and "due in" in text and "</a>: held" in text and "/jobs/long" in text and text
+        )
+
+    rows = re.findall(r"<tr>.*?</tr>", shown, re.DOTALL)
+    [row] = [row for row in rows if worker["worker"] in row]
+    assert worker["host"] in row
+    assert "/jobs/long" in row
+    assert shown.count("<figure") == 4
+
+
 def test_pages_of_jobs_that_are_not_there_say_so(reader):
     for where in ("/jobs/nobody", "/jobs/..%2f..%2fspool.json", "/jobs/nobody?at=pending/../../x", "/nothing", "/static/../app.py"):
         assert reader.http.get(where).status_code == 404
@@ -148,6 +167,18 @@ def test_cursors_show_every_job_once_in_the_order_of_the_command(spool, path, qu
     assert ids == [record["id"] for record in queuectl.json("list", "--limit", "0")]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+def test_cursors_lead_from_drops_to_jobs(spool, path, limit):
+    for number in range(3):
+        (path / "pending" / f"drop-{number}.json").write_text('{"command": "true"}')
+    spool.enqueue_all([{"id": f"j{number}", "command": "true"} for number in range(3)])
+
+    with Dashboard(path) as dashboard:
+        ids = all_pages(dashboard, limit=str(limit))
+
+    assert ids == ["drop-0.json", "drop-1.json", "drop-2.json", "j0", "j1", "j2"]
+
+
 def test_a_large_directory_is_listed_from_an_index(spool, path):
     for n in range(3200):
         (path / "completed" / encode(Name(1_700_000_000.0 + n, 5, 1, f"job-{n}"))).write_bytes(b'{"command": "true"}')
@@ -226,8 +257,9 @@ def test_nothing_is_done_by_a_dashboard_that_only_shows(spool, reader, path):
     reader.post("/api/workers/x/stop", code=403)
     assert reader.http.post("/act", data={"act": "cancel", "job": "one", "sure": "yes"}).status_code == 403
     assert reader.http.post("/spool", data={"act": "pause"}).status_code == 403
-    assert reader.http.post("/enqueue", data={"command": "true"}).status_code == 403
-    assert reader.http.get("/enqueue").status_code == 403
+    for answer in (reader.http.post("/enqueue", data={"command": "true"}), reader.http.get("/enqueue")):
+        assert answer.status_code == 403
+        assert "only shows" in answer.text
 
     assert ids_in(path, "pending") == ["one"]
     assert not spool.is_paused()
@@ -358,6 +390,7 @@ def test_a_job_can_be_enqueued_by_a_form(actor, spool, path):
         ({"command": " "}, 422, "command"),
         ({"command": "true", "priority": "high"}, 422, "priority"),
         ({"command": "true", "priority": "10"}, 422, "must be from 0 to 9"),
+        ({"command": "true", "max_retries": "9" * 5000}, 422, "max_retries"),
         ({"command": "<b>true", "delay": "soon"}, 422, "delay"),
     ],
     ids=str,
@@ -368,7 +401,7 @@ def test_a_form_with_a_fault_comes_back_with_what_was_written(actor, spool, path
     answer = form(actor, name="<i>mine", **fields)
 
     assert answer.status_code == code
-    assert says in answer.text
+    assert says in re.search(r'role="alert">(.*?)</p>', answer.text)[1]
     assert 'value="&lt;i&gt;mine"' in answer.text
     assert "<b>" not in answer.text
     assert ids_in(path, "pending") == ["taken"]
