@@ -96,6 +96,8 @@ class Totals:
         found.counts |= {name: int(count) for name, count in record["counts"].items() if name in COUNTED}
         found.outcomes |= {str(name): int(count) for name, count in record["outcomes"].items()}
         for name, histogram in found.histograms.items():
+            if name not in record:
+                continue  # of before it was measured
             counts = [int(count) for count in record[name]["counts"]]
             if len(counts) != len(histogram.counts):
                 raise ValueError("other buckets")

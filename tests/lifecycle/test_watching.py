@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +203,40 @@ def test_sums_that_are_damaged_are_made_again(telling, path, queuectl, damage):
     (path / "events" / metrics.TOTALS).write_text(damage)
 
     assert values(queuectl("metrics"))[("queuectl_enqueued_total",)] == 1
+
+
+def test_sums_of_before_something_was_measured_stay(telling, path, queuectl):
+    telling.enqueue("true")
+    queuectl("metrics")
+    kept = json.loads((path / "events" / metrics.TOTALS).read_text())
+    del kept["claim"]
+    kept["counts"]["enqueued"] = 7
+    (path / "events" / metrics.TOTALS).write_text(json.dumps(kept))
+    run_all(path)
+
+    found = values(queuectl("metrics"))
+
+    assert found[("queuectl_enqueued_total",)] == 7
+    assert found[("queuectl_claim_seconds_count",)] == 1
+
+
+def test_what_went_wrong_is_counted(telling, path, queuectl):
+    (path / "pending" / "wrong.json").write_text('{"command": 3}')
+    run_all(path)
+    telling.enqueue({"id": "one", "command": "sleep 600"})
+    with Workers(path) as workers:
+        [worker] = workers.up()
+        until(lambda: list((path / "processing").glob("*/*-one.json")))
+        os.kill(worker["pid"], signal.SIGKILL)
+        until(lambda: list((path / "failed").glob("*-one.json")))
+        telling.note("lost_claim", "one")
+
+    found = values(queuectl("metrics"))
+
+    assert found[("queuectl_rejected_total",)] == 1
+    assert found[("queuectl_rescued_total",)] == 1
+    assert found[("queuectl_lost_claims_total",)] == 1
+    assert found["queuectl_scan_seconds", "pending"] > 0
 
 
 def test_a_line_that_is_half_written_is_counted_when_it_is_whole(telling, path):
