@@ -18,7 +18,6 @@ Raises
 from __future__ import annotations
 
 import os
-import random
 from itertools import islice
 from typing import NamedTuple
 
@@ -109,6 +108,7 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
         if not moved:
             break
     if woken:
+        spool.sync_left(f"blocked/{key}")  # before it is removed: moves that are made durable together may wait for others
         spool.sync_moves(f"blocked/{key}", "pending")
     disk.remove(directory)
     return woken
@@ -116,6 +116,8 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
 
 def _wake(spool: Spool, directory: str, text: str) -> bool:
     name = decode(text)
+    import random  # looking needs no dice
+
     # RACE: two who wake for a token each may choose the same job. Whoever loses must know it, to wake another: so the name in
     # pending/ is ours alone, due a few microseconds later.
     target = encode(name._replace(time=name.time + random.randint(1, 9999) / 1e6)) if name else text

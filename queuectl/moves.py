@@ -36,10 +36,14 @@ class Moves(Layout):
         else:
             self._sync([(left, entered)])
 
+    def sync_left(self, directory: str) -> None:
+        """Make it durable that files have left a directory, which may be gone itself."""
+        with suppress(FileNotFoundError):  # RACE: the last one that waited there went, and its directory with it
+            disk.sync(self.at(directory))
+
     def _sync(self, moves: list[tuple[str, str]]) -> None:
         for directory in dict.fromkeys(left for left, _ in moves):
-            with suppress(FileNotFoundError):  # RACE: the last one that waited there went, and its directory with it
-                disk.sync(self.at(directory))
+            self.sync_left(directory)
         for directory in dict.fromkeys(entered for _, entered in moves):
             disk.sync(self.at(directory))
 

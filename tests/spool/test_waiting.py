@@ -388,6 +388,23 @@ def test_who_was_woken_for_a_token_and_is_taken_away_leaves_it_to_the_next(spool
     assert "c" in ids_in(path, "pending")
 
 
+def test_waking_makes_it_durable_that_jobs_left_a_directory_before_it_removes_that(spool, path, enter, monkeypatch):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    enter("b")
+    synced, sync = [], disk.sync
+
+    def note(directory):
+        synced.append((os.path.basename(directory), os.path.isdir(directory)))
+        sync(directory)
+
+    monkeypatch.setattr(disk, "sync", note)
+    with spool.together():
+        actions.cancel(spool, "a", lookup.find(spool, "a"))
+
+    assert synced.index(("after.a", True)) < synced.index(("pending", True))
+    assert os.listdir(path / "blocked") == []
+
+
 def test_waking_bears_that_another_removes_the_empty_directory_first(spool, path, enter, monkeypatch):
     spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
     enter("b")
