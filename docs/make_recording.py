@@ -4,7 +4,6 @@ Each line appears when it appeared. Whoever wants no motion sees the whole sessi
 """
 
 import math
-import os
 import sys
 import tempfile
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pexpect
+
+from queuectl import host
 
 TARGET = Path(__file__).parent / "recording.svg"
 
@@ -67,7 +68,7 @@ def play(home: Path) -> list[Line]:
 
 def _plain(text: str, home: Path) -> str:
     """A line without what only this machine is called."""
-    return text.rstrip().replace(str(home), "/home/you").replace(os.uname().nodename.split(".")[0] + "-", "mars-")
+    return text.rstrip().replace(str(home), "/home/you").replace(host.place().host + "-", "mars-")
 
 
 def svg(lines: list[Line]) -> str:

@@ -8,7 +8,8 @@ Promises
 Leaves to others
     files that programs drop by themselves (admission); what happens to a job from then on (spool).
 Raises
-    InvalidJob, IdTaken, KeyTaken, SpoolMissing, SpoolUnusable, SpoolVersion; OSError with the path when the disk refuses.
+    InvalidJob, IdTaken, KeyTaken, SpoolMissing, SpoolUnusable, SpoolVersion, ConfigDamaged, Locked; OSError with the
+    path when the disk refuses.
 """
 
 from __future__ import annotations

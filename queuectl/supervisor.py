@@ -200,15 +200,16 @@ class Supervisor:
         """Deal names; when some worker waits in vain, let the watch ring, or be done."""
         if self.stopping:
             return
-        hands = self.crew.known()
+        hands, rests = self.crew.known(), False
         with self.chores.complaining():
             self.dealer.deal(hands, self._poll_interval())
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
             elif self.dealer.is_idle(hands):
+                rests = True
                 self.sentry.arm(self._private)
-            else:
-                self.sentry.stand_down()
+        if not rests:
+            self.sentry.stand_down()
 
     def _poll_interval(self) -> float:
         interval = self.chores.settings.poll_interval
