@@ -46,10 +46,14 @@ def browser_page(**options):
     assert len(asked) == 1, asked
 
 
-#: Puts another path in the place of one, wherever a page shows it.
+#: Puts another text in the place of one, wherever a page shows it; of a prefix with "-" also in the place of it alone.
 RENAME = """([from, to]) => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) { texts.currentNode.data = texts.currentNode.data.replaceAll(from, to); }
+    while (texts.nextNode()) {
+        const text = texts.currentNode;
+        text.data = text.data.replaceAll(from, to);
+        if (text.data === from.replace(/-$/, "")) { text.data = to.replace(/-$/, ""); }
+    }
 }"""
 
 
