@@ -36,6 +36,9 @@ from queuectl.ticker import Ticker
 #: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
 SWEEP_INTERVAL = 300.0
 
+#: Seconds until another look after a rescue that came too early.
+SOON = 0.1
+
 
 class Chores:
     """The chores of the supervisor `name`. `moved` hears that a job has come back into the spool."""
@@ -132,6 +135,9 @@ class Chores:
         """Move on what a worker of ours left that has died."""
         with self.complaining():
             self._report(recovery.rescue_worker(self.spool, worker, liveness.read(self.spool, worker)))
+            if liveness.read(self.spool, worker):
+                # RACE: it was about to start a command, which has its lock until it is another program.
+                self._beaten = min(self._beaten, time.monotonic() + SOON - self.settings.heartbeat_interval)
 
     def _report(self, rescued: list[recovery.Rescued]) -> None:
         for job in rescued:

@@ -9,7 +9,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from queuectl import config, liveness
+from queuectl.chores import Chores
+from queuectl.crew import Crew
 from queuectl.host import is_running
+from queuectl.log import Log
 from queuectl.processes import of_worker
 from tests.support import Workers, environment, ids_in, names, until
 
@@ -22,6 +26,27 @@ def pidfile_job(queuectl, tmp_path, id="a", **flags):
 
 def pids(tmp_path):
     return [int(line) for line in (tmp_path / "pids").read_text().split()] if (tmp_path / "pids").exists() else []
+
+
+def test_a_rescue_that_comes_too_early_is_tried_again_soon(spool, path):
+    config.change(spool.at("config.json"), spool.temporary(), {"heartbeat_interval": 3600.0})
+    chores = Chores(spool, "boss", Crew(), Log(os.open(os.devnull, os.O_WRONLY), "json"), lambda: None)
+    chores.begin()
+    chores.tend()
+    # Its lock is held for as long as a command of its is between vfork and exec.
+    record, lock = liveness.enroll(spool, "boss", os.getpid())
+    spool.enqueue({"id": "a", "command": "true"})
+    [entry] = spool.entries("pending")
+    spool.claim(entry.file, record.worker, spool.now())
+    try:
+        chores.bury(record.worker)
+        assert ids_in(path, "processing") == ["a"]
+
+        os.close(lock)
+
+        until(lambda: chores.tend() or ids_in(path, "failed") == ["a"])
+    finally:
+        chores.end()
 
 
 def test_a_killed_workers_job_runs_again_and_its_orphan_is_ended_first(queuectl, path, tmp_path):

@@ -228,7 +228,7 @@ def test_what_went_wrong_is_counted(telling, path, queuectl):
         [worker] = workers.up()
         until(lambda: list((path / "processing").glob("*/*-one.json")))
         os.kill(worker["pid"], signal.SIGKILL)
-        until(lambda: list((path / "failed").glob("*-one.json")))
+        until(lambda: workers.events("rescued"))
         telling.note("lost_claim", "one")
 
     found = values(queuectl("metrics"))
