@@ -31,7 +31,7 @@ def _answer(what: str, schema: dict[str, Any] | None = None, kind: str = "applic
 def _refusals(*codes: int) -> dict[str, Any]:
     words = {
         400: "wrong words", 403: "the dashboard only shows", 404: "no such job or worker", 409: "an id or key is taken, or a wrong state",
-        415: "not sent as application/json", 422: "the job is wrong", 503: "the spool cannot be used",
+        413: "too large", 415: "not sent as application/json", 422: "the job is wrong", 503: "the spool cannot be used",
     }  # fmt: skip
     return {str(code): _answer(words[code], _ref("Refusal")) for code in codes}
 
@@ -80,7 +80,7 @@ def _paths() -> dict[str, Any]:
         "/api/status": _look("How many jobs are in each state, what waits longest, and who works", _ref("Status"), 503),
         "/api/jobs": {
             **_look("A page of the jobs in one state", _ref("Page"), 400, 503, words=filters),
-            **_post("Put a job into the queue; it is on disk then", "201", enqueued, 400, 409, 422, body=_ref("NewJob")),
+            **_post("Put a job into the queue; it is on disk then", "201", enqueued, 400, 409, 413, 422, body=_ref("NewJob")),
         },
         "/api/jobs/{id}": _look("Everything about one job, as `queuectl show --json`", _ref("Job"), 404, 503, words=(_ID, _AT)),
         "/api/jobs/{id}/follow": _look(
@@ -128,17 +128,31 @@ def _schemas() -> dict[str, Any]:
     page = {"jobs": {"type": "array", "items": _ref("Job")}, "next": _MAYBE, "complete": {"type": "boolean"}}
     return {
         "Job": _object(job) | {"description": "as docs/format.md has it; `show` has more fields, and `runs`"},
-        "NewJob": {
-            "type": "object",
-            "required": ["command"],
-            "properties": {"command": command},
-            "description": "docs/format.md has all fields",
-        },
+        "NewJob": {"type": "object", "required": ["command"], "properties": {"command": command, **_fields()}},
         "Status": _object(status),
         "Page": _object(page) | {"description": "`complete` is false if time was up: `next` looks on"},
         "Act": {"type": "object", "properties": {"priority": {"type": "integer", "minimum": 0, "maximum": 9}, "at": _AT["schema"]}},
         "Done": _object({"id": _TEXT, "done": _TEXT}),
         "Refusal": {"type": "object", "required": ["error"], "properties": {"error": _TEXT, "field": _MAYBE}},
+    }
+
+
+def _fields() -> dict[str, Any]:
+    """What a job may say besides its command, in short; docs/format.md and its JSON Schema have the last word."""
+    span = {"oneOf": [{"type": "number", "minimum": 0}, _TEXT], "description": 'seconds, or such as "10m"'}
+    ids = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+    codes = {"type": ["array", "integer", "string", "null"], "description": 'exit codes such as [0, 99] or "0,99"'}
+    texts = ("id", "cwd", "stdin", "name", "created_at", "run_at", "submitted_by", "batch", "limit", "unique")
+    return {
+        **dict.fromkeys(texts, _MAYBE),
+        **dict.fromkeys(("delay", "timeout"), span),
+        **dict.fromkeys(("after", "after_any", "after_failed"), ids),
+        **dict.fromkeys(("success_codes", "no_retry_codes"), codes),
+        "priority": {"type": "integer", "minimum": 0, "maximum": 9},
+        "max_retries": {"type": ["integer", "null"], "minimum": 1},
+        "env": {"type": "object", "additionalProperties": _TEXT},
+        "retry_after_codes": {"type": ["object", "null"], "description": 'such as {"75": "10m"}'},
+        "meta": {"description": "whatever JSON can hold"},
     }
 
 

@@ -1,13 +1,16 @@
 """The dashboard: the real server, asked over the network as browsers and programs do."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from html import escape
+from pathlib import Path
 
 import httpx
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from starlette.routing import Mount
@@ -16,8 +19,11 @@ from queuectl import Spool, lookup, processes
 from queuectl.dashboard import app, openapi
 from queuectl.dashboard.desk import Options
 from queuectl.filename import Name, encode
+from queuectl.job import IGNORED
 from tests.support import Workers, environment, ids_in, names, until
 from tests.web import Dashboard
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "job.schema.json"
 
 EVIL = "<script>alert(\"x\")</script> & 'quotes' <img src=x onerror=y>"
 
@@ -491,6 +497,26 @@ def test_the_description_of_the_api_is_valid_and_whole(spool):
         if method != "HEAD" and (route.path.startswith("/api/") or route.path in ("/healthz", "/metrics"))
     }
     assert {(path, verb.upper()) for path, verbs in described["paths"].items() for verb in verbs} == ours
+
+
+def test_answers_are_as_described(spool, path):
+    described = openapi.document()
+    spool.enqueue({"id": "one", "command": ["echo", "x"], "name": "n", "batch": "b", "delay": "1h"})
+
+    def check(answer, name):
+        schema = {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+        jsonschema.Draft202012Validator(schema).validate(answer.json())
+
+    with Workers(path) as workers, Dashboard(path, "--allow-actions") as dashboard:
+        workers.up()
+        until(lambda: dashboard.get("/api/status").json()["workers"])
+        check(dashboard.get("/api/status"), "Status")
+        check(dashboard.get("/api/jobs"), "Page")
+        check(dashboard.get("/api/jobs/one"), "Job")
+        check(dashboard.get("/api/jobs/nobody", code=404), "Refusal")
+        check(dashboard.http.post("/api/jobs/one/hold", json={}), "Done")
+        check(dashboard.http.post("/api/jobs", json={"command": 3}), "Refusal")
+    assert set(described["components"]["schemas"]["NewJob"]["properties"]) == set(json.loads(SCHEMA.read_text())["properties"]) - IGNORED
 
 
 def test_it_ends_when_told_with_streams_open_and_leaves_no_process(spool, path):
