@@ -151,6 +151,7 @@ def test_a_worker_that_cannot_make_logs_claims_nothing_and_says_so_once(small, t
 def without_room_for_a_worker(path, workers):
     """The only worker dies, and no other finds a name left for its files."""
     [record] = workers.up()
+    until((path / "processing" / record["worker"]).is_dir)  # it comes after the record
     workers.process.send_signal(signal.SIGSTOP)
     os.kill(record["pid"], signal.SIGKILL)
     for file in (path / "workers").glob(record["worker"] + ".*"):
