@@ -21,6 +21,7 @@ import termios
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from queuectl import executor
 from queuectl.errors import QueuectlError
 from queuectl.picture import Line
 
@@ -44,10 +45,7 @@ class Screen:
             raise QueuectlError("this Python has no curses; 'queuectl status --watch' needs none") from None
         self._curses = curses
         locale.setlocale(locale.LC_ALL, "")
-        self._wake, wake = os.pipe()
-        for fd in (self._wake, wake):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._wake, _ = executor.wake_pipe()
         try:
             curses.setupterm()
             if not curses.tigetstr("cup"):
@@ -130,8 +128,7 @@ class Screen:
         stdin = sys.__stdin__.fileno() if sys.__stdin__ else 0
         ready = select.select([stdin, self._wake, lookout.fileno()], [], [], seconds)[0]
         if self._wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake, 512)
+            executor.drain(self._wake)
         if stdin in ready:
             try:
                 termios.tcgetattr(stdin)  # a terminal that has gone is readable for ever
