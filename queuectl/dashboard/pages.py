@@ -187,8 +187,7 @@ class Pages:
 
     async def act(self, request: Request) -> Response:
         """POST /act: do something to jobs, after asking where that is due."""
-        form = parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
-        return await run_in_threadpool(self._act, request, form)
+        return await run_in_threadpool(self._act, request, await _posted(request))
 
     def _act(self, request: Request, form: dict[str, list[str]]) -> Response:
         self._check(form)
@@ -237,8 +236,7 @@ class Pages:
 
     async def enqueue(self, request: Request) -> Response:
         """POST /enqueue: put a job into the queue, or show the form again with what is wrong."""
-        form = parse_qs((await request.body()).decode(errors="replace"))
-        return await run_in_threadpool(self._enqueue, request, form)
+        return await run_in_threadpool(self._enqueue, request, await _posted(request))
 
     def _enqueue(self, request: Request, form: dict[str, list[str]]) -> Response:
         self._check(form)
@@ -253,8 +251,7 @@ class Pages:
 
     async def steer(self, request: Request) -> Response:
         """POST /spool: pause or resume it, or stop the supervisor of a worker."""
-        form = parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
-        return await run_in_threadpool(self._steer, request, form)
+        return await run_in_threadpool(self._steer, request, await _posted(request))
 
     def _steer(self, request: Request, form: dict[str, list[str]]) -> Response:
         self._check(form)
@@ -273,6 +270,11 @@ class Pages:
         deeds.allow(self._desk)
         if not hmac.compare_digest(_one(form, "token").encode(), self._desk.token.encode()):
             raise BadToken("this form is not of this server's, or of before its last start; go back, reload the page and try again")
+
+
+async def _posted(request: Request) -> dict[str, list[str]]:
+    """The fields of the form that was sent."""
+    return parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
 
 
 def _one(form: dict[str, list[str]], key: str) -> str:
