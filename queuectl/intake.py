@@ -143,6 +143,10 @@ class Intake(Moves):
         """Undo what was prepared for a job; one that was published already stays."""
         if job.unique and disk.is_there(temporary):
             unique.let_go(self, job.unique, id)
+        self._discard(temporary, id)
+
+    def _discard(self, temporary: str, id: str) -> None:
+        """Remove a job's file in tmp/; its id is free again."""
         ids.free(self.at("ids"), id, temporary)
         disk.unlink(temporary)
 
@@ -164,8 +168,7 @@ class Intake(Moves):
             if job.unique:
                 unique.hold(self, job.unique, id)
         except BaseException:
-            ids.free(self.at("ids"), id, temporary)
-            disk.unlink(temporary)
+            self._discard(temporary, id)
             raise
 
     def _publish(self, temporary: str, file: str) -> None:

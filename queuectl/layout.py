@@ -100,7 +100,7 @@ class Layout:
     def open(self) -> Self:
         """Check that there is a spool here that we can read. Costs one look at spool.json if it is as it was the last time."""
         try:
-            version = disk.version(self.path + "/spool.json")
+            version = disk.version(self.at("spool.json"))
             if version is not None and version == self._known:
                 return self
             data = disk.read(self.at("spool.json"), 65536).data
