@@ -48,6 +48,8 @@ class Fleet:
             if signal.getsignal(stop) != signal.SIG_IGN:
                 signal.signal(stop, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # RACE: a supervisor that has just ended may be given a turn; the command line dies of a closed pipe.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in range(len(self._supervise)):
             self._start(number)
         while self._pids:

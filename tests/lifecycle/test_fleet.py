@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,50 @@ def test_a_supervisor_that_is_stopped_or_killed_leaves_its_turns_to_the_others(s
         Command(spools[1])("worker", "stop")
         assert workers.process.wait(30) == 1
     assert "1 of 2 supervisors ended with an error" in workers.log_path.read_text()
+
+
+DEAF = """
+import os, signal, sys, time
+from pathlib import Path
+from queuectl.fleet import Fleet
+
+place = Path(sys.argv[1])
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as the command line has it
+
+def until(name):
+    while not (place / name).exists():
+        time.sleep(0.01)
+
+def works(turns, ready):
+    while not turns.take(1, 1):
+        turns.hear()
+    (place / "works").touch()
+    until("go")
+    turns.end(1)
+    (place / "over").touch()
+    until("done")
+
+def asks(turns, ready):
+    until("works")
+    turns.take(2, 1)
+    (place / "asks").write_text(str(os.getpid()))
+    until("never")
+
+Fleet(1, [works, asks]).run()
+"""
+
+
+def test_a_turn_that_comes_too_late_for_a_supervisor_does_not_end_the_fleet(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", DEAF, str(tmp_path)], stderr=subprocess.PIPE, text=True) as fleet:
+        until(lambda: (tmp_path / "asks").exists() and (tmp_path / "asks").read_text())
+        fleet.send_signal(signal.SIGSTOP)
+        os.kill(int((tmp_path / "asks").read_text()), signal.SIGKILL)
+        (tmp_path / "go").touch()
+        until((tmp_path / "over").exists)
+        fleet.send_signal(signal.SIGCONT)
+        (tmp_path / "done").touch()
+        assert "1 of 2 supervisors ended with an error" in fleet.communicate(timeout=30)[1]
+        assert fleet.returncode == 1
 
 
 @pytest.mark.parametrize(("signals", "state"), [([signal.SIGTERM], "completed"), ([signal.SIGTERM, signal.SIGTERM], "pending")])
