@@ -20,6 +20,7 @@ from queuectl.capture import Capture
 from queuectl.config import Settings
 from queuectl.job import Job
 from queuectl.retry import Outcome
+from queuectl.signals import Listener
 from queuectl.spool import Claim, Spool
 
 #: What a command writes to, in this order.
@@ -32,15 +33,15 @@ TRIAL = 4096
 class Attempts:
     """The attempts of one worker, one after the other: begin, run, end.
 
-    `wake` and `asked` as in executor.run; `lasts` is called once for a command that has not ended soon.
+    `listener` and `asked` as in executor.run; `lasts` is called once for a command that has not ended soon.
     """
 
-    def __init__(self, spool: Spool, wake: int, asked: Callable[[], executor.Cause | None], lasts: Callable[[], None]) -> None:
-        self._spool, self._wake, self._asked, self._lasts = spool, wake, asked, lasts
+    def __init__(self, spool: Spool, listener: Listener, asked: Callable[[], executor.Cause | None], lasts: Callable[[], None]) -> None:
+        self._spool, self._listener, self._asked, self._lasts = spool, listener, asked, lasts
         self._environ = {**os.environb, b"QUEUECTL_SPOOL": os.fsencode(spool.path)}
         self._home = os.environ.get("HOME", "/")
-        self._captures = [Capture(spool.at("logs")) for _ in STREAMS]
-        self._writers: list[int] = []
+        self._captures = [Capture(spool.at("logs"), fd) for fd, _ in enumerate(STREAMS, 1)]
+        self._outputs: list[executor.Action] = []
         self._tails: list[str] = []
 
     def begin(self, claim: Claim) -> None:
@@ -48,8 +49,7 @@ class Attempts:
         self._tails = []
         path = self._spool.log(claim.name.id, claim.name.attempts, "")
         try:
-            for capture, stream in zip(self._captures, STREAMS, strict=True):
-                self._writers.append(capture.begin(path + stream))
+            self._outputs = [capture.begin(path + stream) for capture, stream in zip(self._captures, STREAMS, strict=True)]
         except OSError:
             self.drop()
             raise
@@ -67,15 +67,14 @@ class Attempts:
             job.cwd or self._home,
             env,
             job.stdin,
-            self._writers[0],
-            self._writers[1],
+            self._outputs,
             settings.timeout if job.timeout is None else job.timeout,
             settings.shutdown_grace,
             settings.max_output,
             self._printed,
             self._show,
         )
-        ended = executor.run(order, self._wake, self._asked)
+        ended = executor.run(order, self._listener, self._asked)
         if ended.cause:
             # What left the process group (setsid) must not outlive the run either.
             processes.end_all(claim.worker, 0, (claim.name.id, claim.name.attempts))
@@ -93,8 +92,6 @@ class Attempts:
 
     def end(self, tail: int) -> tuple[str, str]:
         """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
-        while self._writers:
-            os.close(self._writers.pop())
         for capture in self._captures[len(self._tails) :]:  # one that was kept before an error stays kept
             data = capture.end(tail)
             self._tails.append(outcome.text(data) if data else "")
@@ -103,14 +100,12 @@ class Attempts:
 
     def drop(self) -> None:
         """Leave an attempt that counts for nothing; what it printed is kept if the disk permits."""
-        while self._writers:
-            os.close(self._writers.pop())
         for capture in self._captures:
             with suppress(OSError):
                 capture.end(0)
 
     def is_possible(self, worker: str) -> bool:
-        """Whether a log can be made and written now."""
+        """Whether a log can be made and written now, and a process be started."""
         path = self._spool.at("logs", f".{worker}.trial")
         try:
             disk.unlink(path)
@@ -118,7 +113,7 @@ class Attempts:
             disk.unlink(path)
         except OSError:
             return False
-        return True
+        return executor.has_room()
 
 
 def record(

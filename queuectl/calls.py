@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import time
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from queuectl.errors import NoSuchJob
 from queuectl.filename import decode
 from queuectl.layout import Entry
 from queuectl.log import Log
+from queuectl.signals import Listener
 from queuectl.spool import Spool
 
 #: Seconds that a hook may take, and has between TERM and KILL.
@@ -60,9 +60,8 @@ class Calls:
 
     def run(self) -> None:
         """Deal with all notes; those that must wait a little are waited for."""
-        self._wake, _ = executor.wake_pipe()
+        self._listener = Listener()
         signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
         while not self._stopping and os.getppid() == self._boss:
             now = time.monotonic()
             notes = [note for note in hooks.due(self._spool) if self._later.get(note, 0.0) <= now]
@@ -73,17 +72,11 @@ class Calls:
                 if not self._stopping and os.getppid() == self._boss:
                     self._deal(note)
             if not notes:
-                self._rest(min(waits))
+                self._listener.hear(min(waits))
         disk.remove(self._spool.at(self._own))
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
-
-    def _rest(self, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        poll.poll(seconds * 1000)
-        executor.drain(self._wake)
 
     # -- one note
 
@@ -180,7 +173,7 @@ class Calls:
         import tempfile  # most spools have no hooks
 
         with tempfile.TemporaryFile(buffering=0) as out:
-            ended = executor.run(self._order(hook, note, record, text, out.fileno()), self._wake, self._asked)
+            ended = executor.run(self._order(hook, note, record, text, out.fileno()), self._listener, self._asked)
             if ended.cause == "interrupted":
                 return False
             size = os.fstat(out.fileno()).st_size
@@ -216,8 +209,7 @@ class Calls:
             cwd=self._spool.at("hooks"),
             env=env | {os.fsencode(name): os.fsencode(value) for name, value in own.items()},
             stdin=text,
-            stdout=out,
-            stderr=out,
+            outputs=[(os.POSIX_SPAWN_DUP2, out, fd) for fd in (1, 2)],
             timeout=TIMEOUT,
             grace=GRACE,
             max_output=MOST_OUTPUT,

@@ -24,38 +24,39 @@ import os
 from contextlib import suppress
 
 from queuectl import disk
+from queuectl.executor import Action
 
 #: What a file system says that has no nameless files, or a system without /proc.
 _CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
-
-_WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
 class Capture:
-    """The captures of one stream, one run after the other, in `directory`."""
+    """The captures of one stream of commands, their descriptor `fd`, one run after the other, in `directory`."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: str, fd: int) -> None:
+        self._directory, self._fd = directory, fd
         self._reader: int | None = None
-        self._again = ""  # what opens the same file once more
+        self._again: Action = ()  # what opens the same file once more
         self._is_named = self._is_void = False
         self._path = ""
         self._can_hide = bool(_NAMELESS)
 
-    def begin(self, path: str) -> int:
-        """A new descriptor for the command to append to; the caller closes it. `path` is the capture's name, should it need one."""
+    def begin(self, path: str) -> Action:
+        """What gives the command a descriptor to append to. `path` is the capture's name, should it need one."""
         self._path, self._is_named = path, False
         if self._reader is None and self._can_hide:
             self._reader = self._hidden()
-            self._again = f"/proc/self/fd/{self._reader}"
+            if self._reader is not None:
+                # The child opens it: what it inherits would be open for writing in us as well.
+                self._again = (os.POSIX_SPAWN_OPEN, self._fd, _again(self._reader), os.O_WRONLY | os.O_APPEND, 0)
         if self._reader is None:
             self._reader, self._is_named = _named(path), True
-            return os.dup(self._reader)
+            return (os.POSIX_SPAWN_DUP2, self._reader, self._fd)
         if os.access(path, os.F_OK):
             disk.unlink(path)  # of an earlier attempt of this number
-        return os.open(self._again, _WRITE)
+        return self._again
 
     def _hidden(self) -> int | None:
         """A nameless file, open for reading only: who reads does not keep a lease from being granted."""
@@ -124,6 +125,13 @@ class Capture:
         if reader is not None:
             with suppress(OSError):
                 os.close(reader)
+
+
+def _again(fd: int) -> str:
+    """The path by which a child of ours opens the file behind our descriptor `fd` once more."""
+    # Our own directory in /proc is looked up quickest, but for a child it is shut where nobody may debug us.
+    ours = f"/proc/{os.getpid()}/fd"
+    return f"{ours}/{fd}" if os.stat(ours).st_uid == os.geteuid() else f"/proc/self/fd/{fd}"
 
 
 def _named(path: str) -> int:

@@ -139,14 +139,23 @@ def naming(path: str) -> Iterator[None]:
         raise
 
 
-def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = False) -> bool:
+def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = False, first: bool = False) -> bool:
     """Add one line to the file at `path`, whole: a torn end that a crash left is closed first.
 
     With `lasting` it survives a power cut. False, only then: somebody took the file away meanwhile.
+    `first`: there is probably no such file yet, which saves a look at its end.
     """
-    fd = os.open(path, _APPEND, FILE_MODE)
+    fd = -1
+    if first:
+        try:
+            fd = os.open(path, _APPEND | os.O_EXCL, FILE_MODE)
+        except FileExistsError:
+            pass  # `suppress` would be two calls more on the way of every job
+    is_new = fd >= 0
+    if not is_new:
+        fd = os.open(path, _APPEND, FILE_MODE)
     try:
-        size = os.fstat(fd).st_size
+        size = 0 if is_new else os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             line = closing + line
         put(fd, line)

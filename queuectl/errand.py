@@ -2,7 +2,7 @@
 
 Promises
     It keeps no pipe and no lock of the supervisor's open.
-    Ctrl+C does not reach it; TERM ends it, unless what it does says otherwise.
+    It has no terminal, so Ctrl+C does not reach it; TERM ends it, unless what it does says otherwise.
 Leaves to others
     what is done (porter, janitor); collecting the child (supervisor).
 Raises
@@ -38,6 +38,7 @@ def start(act: Callable[[], None], complain: Callable[[str], None], nice: int = 
 def _live(act: Callable[[], None], complain: Callable[[str], None], nice: int) -> None:
     code = 1
     try:
+        os.setsid()
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)

@@ -1,16 +1,17 @@
 """Running a command: start it, wait for it, end it when it must end, and say how it went.
 
-The command is a session of its own, so that all it starts can be signalled together.
+The command is a process group of its own, so that all it starts can be signalled together.
 Its output goes straight into the log files; not a byte passes through Python.
 
 Promises
     run always answers an Ended: a command that cannot be started is an answer, too.
     When a command must end, its whole process group gets TERM, and KILL after a grace.
-    It waits in the kernel: no polling, and no signal is missed (they ring the wake pipe).
+    It waits in the kernel: no polling, and no signal is missed (signals).
 Leaves to others
     what an end means for the job (retry), who wants it ended and why (worker).
+    a session of its own (`os.setsid`) for the caller: then its commands have no terminal either.
 Raises
-    OSError only for our own files (logs, stdin).
+    Full when the machine has no process, memory or descriptor left for a command.
 """
 
 from __future__ import annotations
@@ -20,19 +21,25 @@ import functools
 import math
 import os
 import resource
-import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from queuectl import processes
+from queuectl.signals import Listener
+
+#: What posix_spawn does with a descriptor before the command begins.
+Action = tuple[int, ...] | tuple[int, int, str, int, int]
 
 Cause = Literal["timeout", "cancelled", "interrupted", "output"]
 
 #: The shell's exit codes for a program that is not there, and one that cannot be run.
 NOT_FOUND, NOT_RUNNABLE = 127, 126
+
+#: What is said when the machine is full, which is not the command's fault.
+_FULL = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
 
 #: Seconds between two looks at how much a command has printed, if that is limited.
 OUTPUT_PAUSE = 0.2
@@ -56,7 +63,7 @@ _DEFAULTS = [int(s) for s in signal.valid_signals() if s not in (signal.SIGKILL,
 
 
 class Order(NamedTuple):
-    """What to run. `stdout` and `stderr` are descriptors; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit.
+    """What to run. `outputs` gives it its stdout and stderr; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit.
 
     `printed` answers the bytes printed so far; `lasts` is called once, if the command has not ended soon.
     """
@@ -65,8 +72,7 @@ class Order(NamedTuple):
     cwd: str
     env: Mapping[bytes, bytes]
     stdin: str | None
-    stdout: int
-    stderr: int
+    outputs: Iterable[Action]
     timeout: float
     grace: float
     max_output: int
@@ -87,6 +93,10 @@ class Ended(NamedTuple):
     max_rss_kb: int | None = None
 
 
+class Full(OSError):
+    """The machine has no room for another process: nothing has been started."""
+
+
 class CannotStart(Exception):
     """The command could not be started; `exit_code` as the shell would say it."""
 
@@ -95,23 +105,14 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def run(order: Order, wake: int, asked: Callable[[], Cause | None]) -> Ended:
-    """Run a command to its end.
-
-    `wake` becomes readable whenever a signal arrives (signal.set_wakeup_fd); then `asked` is called and says whether the
-    command must end. Where `sees_ends` is false, SIGCHLD must have a handler.
-    """
+def run(order: Order, listener: Listener, asked: Callable[[], Cause | None]) -> Ended:
+    """Run a command to its end. Whenever the listener has heard a signal `asked` is called, and says whether the command must end."""
     started = time.time()
     try:
         pid = _spawn(order)
     except CannotStart as error:
         return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
-    watch = _watch(pid)
-    try:
-        status, usage, cause = _wait(pid, watch, order, wake, asked)
-    finally:
-        if watch is not None:
-            os.close(watch)
+    status, usage, cause = _wait(pid, order, listener, asked)
     code, cpu, peak = os.waitstatus_to_exitcode(status), round(usage.ru_utime + usage.ru_stime, 6), usage.ru_maxrss
     rss = _peak(peak) if peak > _own_peak else None
     return Ended(started, time.time(), code if code >= 0 else None, -code if code < 0 else None, cause, None, cpu, rss)
@@ -137,15 +138,27 @@ def _spawn(order: Order) -> int:
     stdin = _nothing() if order.stdin is None else _input(order.stdin)
     try:
         program = argv[0] if "/" in argv[0] else _program(argv[0], order.env)
-        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, order.stdout, 1), (os.POSIX_SPAWN_DUP2, order.stderr, 2)]
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *order.outputs]
         try:
-            return os.posix_spawn(program, argv, order.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_DEFAULTS)
+            return os.posix_spawn(program, argv, order.env, file_actions=actions, setpgroup=0, setsigmask=[], setsigdef=_DEFAULTS)
         except OSError as error:
+            if error.errno in _FULL:
+                raise Full(error.errno, error.strerror, program) from None
             code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
             raise CannotStart(f"cannot start {program}: {_why(error)}", code) from None
     finally:
         if order.stdin is not None:
             os.close(stdin)
+
+
+def has_room() -> bool:
+    """Whether the machine has room for another process."""
+    try:
+        pid = os.posix_spawn("/bin/sh", ("/bin/sh", "-c", ":"), {})
+    except OSError as error:
+        return error.errno not in _FULL
+    os.waitpid(pid, 0)
+    return True
 
 
 def _why(error: OSError) -> str:
@@ -182,37 +195,16 @@ def _program(word: str, env: Mapping[bytes, bytes]) -> str:
     return found
 
 
-@functools.cache
-def sees_ends() -> bool:
-    """Whether the system tells of a child's end by a descriptor; else SIGCHLD must."""
-    return _watch(os.getpid()) is not None
-
-
-def _watch(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None: there is no such thing here."""
-    try:
-        return os.pidfd_open(pid) if sys.platform == "linux" else None
-    except OSError:
-        return None
-
-
 def _wait(
-    pid: int, watch: int | None, order: Order, wake: int, asked: Callable[[], Cause | None]
+    pid: int, order: Order, listener: Listener, asked: Callable[[], Cause | None]
 ) -> tuple[int, resource.struct_rusage, Cause | None]:
-    poll = select.poll()
-    poll.register(wake, select.POLLIN)
-    if watch is not None:
-        poll.register(watch, select.POLLIN)
-    is_blind = watch is None and sees_ends()  # out of descriptors: then look from time to time
-    longest = OUTPUT_PAUSE if order.max_output or is_blind else LONGEST_WAIT
+    longest = OUTPUT_PAUSE if order.max_output else LONGEST_WAIT
     now = time.monotonic()
     deadline = now + order.timeout if order.timeout else math.inf
     seen = now + LASTS
     cause: Cause | None = None
     while True:
-        ready = poll.poll(1000 * max(0.0, min(deadline - now, seen - now, longest)))
-        if ready != [(watch, select.POLLIN)]:
-            drain(wake)
+        listener.hear(max(0.0, min(deadline - now, seen - now, longest)))
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             break
@@ -231,7 +223,7 @@ def _wait(
             deadline = math.inf
         now = time.monotonic()
     if cause:
-        _end_group(pid, 0.0 if deadline == math.inf else deadline, lambda: asked() == "interrupted" != cause)
+        _end_group(pid, 0.0 if deadline == math.inf else deadline, listener, lambda: asked() == "interrupted" != cause)
     return status, usage, cause
 
 
@@ -239,7 +231,7 @@ def _too_much(order: Order) -> Cause | None:
     return "output" if order.max_output and order.printed() > order.max_output else None
 
 
-def _end_group(group: int, deadline: float, hurry: Callable[[], bool]) -> None:
+def _end_group(group: int, deadline: float, listener: Listener, hurry: Callable[[], bool]) -> None:
     """See that the children of a command that had to end are gone, too."""
     while _signal_group(group, 0) and processes.in_group(group):
         now = time.monotonic()
@@ -249,7 +241,7 @@ def _end_group(group: int, deadline: float, hurry: Callable[[], bool]) -> None:
             _signal_group(group, signal.SIGKILL)
         if now >= deadline + KILL_PATIENCE:
             return  # not even KILL ends them yet: they wait for a dead disk
-        time.sleep(_PAUSE)
+        listener.hear(_PAUSE)
 
 
 def _signal_group(group: int, number: int) -> bool:
@@ -261,29 +253,3 @@ def _signal_group(group: int, number: int) -> bool:
     except PermissionError:
         pass  # macOS says so of a group of zombies; a set-uid child keeps its group alive
     return True
-
-
-def wake_pipe() -> tuple[int, int]:
-    """A pipe that becomes readable at every signal that has a handler: (its end to wait on, the other end)."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    return reader, writer
-
-
-def drain(wake: int) -> None:
-    """Empty the wake pipe."""
-    try:
-        while len(os.read(wake, 4096)) == 4096:
-            pass
-    except BlockingIOError:
-        pass
-
-
-def rest(wake: int, seconds: float) -> None:
-    """Wait; a signal ends the wait."""
-    poll = select.poll()
-    poll.register(wake, select.POLLIN)
-    poll.poll(seconds * 1000)
-    drain(wake)

@@ -6,7 +6,7 @@ Promises
     The record is appended first, the move commits it. A job that was rescued meanwhile
     is left alone: its record counts as superseded.
 Leaves to others
-    what the run printed (attempt), what an end means (outcome, retry), how long to try (the caller's `insist`).
+    what the run printed (attempt), what an end means (outcome, retry), who waited for it (gate), how long to try (the caller's `insist`).
 Raises
     what `insist` lets through.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from queuectl import attempt, cancellation, gate, hooks, outcome, recovery, results
+from queuectl import attempt, cancellation, hooks, outcome, recovery, results
 from queuectl.config import Settings
 from queuectl.executor import Ended
 from queuectl.job import Job
@@ -46,23 +46,30 @@ class End(NamedTuple):
 
 def file(spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, insist: Insist) -> tuple[results.Run, Verdict] | None:
     """Record how the run of a claimed job went, then move the job; None: another worker has rescued it meanwhile."""
-    ended, rules = end.ended, job.rules(settings.rules)
-    what, why = outcome.meaning(ended, rules.success)
+    ended, after = end.ended, end.after
+    what, why = outcome.meaning(ended, settings.success_codes if job.success_codes is None else job.success_codes)
     if what != "completed" and cancellation.is_requested(spool, claim.file):
         what, why = "cancelled", outcome.CANCELLED
-    after = rules.after(ended.exit_code) if what == "failed" and end.after is None and not ended.cause else end.after
+    if what == "failed" and after is None and not ended.cause:
+        after = job.rules(settings.rules).after(ended.exit_code)
     verdict = recovery.judge(claim, what, ended.finished_at + spool.skew(), settings, job.max_retries, after)
     target = spool.target(claim, *verdict)
     run = attempt.record(claim, target, end.host, ended, what, why, end.tails)
-    insist(results.append, spool.at("results"), claim.name.id, run)
-    insist(hooks.note, spool, target, job.batch)
-    # CRASH: dying here leaves a record whose move the rescue will make.
-    if not insist(spool.file, claim, target):
+    recorded = False
+
+    def go() -> bool:
+        nonlocal recorded
+        if not recorded:
+            results.append(f"{spool.path}/results", claim.name.id, run)
+            recorded = True
+        hooks.note(spool, target, job.batch)
+        # CRASH: dying here leaves a record whose move the rescue will make.
+        return spool.file(claim, target)
+
+    if not insist(go):
         spool.note("lost_claim", claim.name.id, attempt=claim.name.attempts, worker=claim.worker)
         return None
     spool.note(verdict.state, claim.name.id, state=verdict.state, worker=claim.worker, run=run)
-    # CRASH: dying here leaves those asleep that wait for this end; the rescue of the worker wakes them.
-    insist(gate.ended, spool, claim.name.id, job, verdict.state)
     if settings.durability == "strict":
         spool.sync_outcome(claim, target)
     return run, verdict

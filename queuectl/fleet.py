@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from queuectl import executor, wire
+from queuectl import executor, signals, wire
 from queuectl.errors import QueuectlError
 from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
@@ -43,7 +43,7 @@ class Fleet:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until all supervisors have ended; `ready` is called once when all are up."""
-        self._wake, self._waker = executor.wake_pipe()
+        self._wake, self._waker = signals.wake_pipe()
         for stop in _STOPS:
             if signal.getsignal(stop) != signal.SIG_IGN:
                 signal.signal(stop, self._on_stop)
@@ -110,7 +110,7 @@ class Fleet:
             poll.register(reader, select.POLLIN)
         for fd, _ in poll.poll(1000 * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), executor.LONGEST_WAIT))):
             if fd == self._wake:
-                executor.drain(fd)
+                signals.drain(fd)
             elif self._round.listen(by_reader[fd]):
                 self._unready.discard(by_reader[fd])
 

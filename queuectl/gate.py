@@ -3,7 +3,7 @@
 Promises
     A job that may not run now is parked, or buried if it never may, and its attempt does not count.
     What it took to pass (a token of its limit) is given back by `leave`, or by the rescue of its worker.
-    Those that waited for its end, or for its token, are woken.
+    Those that waited for its token are woken at once, those that waited for its end when `tell` returns.
 Leaves to others
     tokens (limits), parking and waking (blocked), keys (unique), running (worker).
 Raises
@@ -32,10 +32,12 @@ class Gate:
         self._spool, self._worker = spool, worker
         self._limit = ""
         self.why = ""
+        self._untold: list[str] = []
+        self._is_waited = True
 
     def enter(self, claim: Claim, job: Job) -> Passage:
         """Let the job pass ("open"), or move it to where it waits, or to dead/; `why` then says the reason."""
-        block = blocked.by_others(self._spool, job) if job.predecessors else None
+        block = blocked.by_others(self._spool, job) if job.after or job.after_any or job.after_failed else None
         if block is None and job.limit:
             if limits.take(self._spool, job.limit, self._worker):
                 self._limit = job.limit
@@ -77,11 +79,34 @@ class Gate:
                 limits.give_back(self._spool, self._worker, name)
             blocked.offer(self._spool, limit)
 
+    def ended(self, id: str, job: Job, state: str) -> None:
+        """The job `id` has come into this state: if it has ended, others may go on, now or after the next `tell`."""
+        if state in ENDED:
+            _free_key(self._spool, id, job)
+            if self._is_waited:
+                blocked.ended(self._spool, id)
+            else:
+                self._untold.append(id)
+
+    def tell(self) -> None:
+        """Look whether anybody waits for jobs: one look for all that have ended since the last one, while nobody does."""
+        if self._untold or self._is_waited:
+            # RACE: who began to wait since the last look has looked once more itself, or is seen now.
+            self._is_waited = next(self._spool.names("blocked"), None) is not None
+            if self._is_waited:
+                for id in self._untold:
+                    blocked.ended(self._spool, id)
+            self._untold = []
+
 
 def ended(spool: Spool, id: str, job: Job, state: str) -> None:
     """The job `id` has come into this state: if it has ended, others may go on."""
     if state in ENDED:
-        if job.unique:
-            with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
-                unique.let_go(spool, job.unique, id)
+        _free_key(spool, id, job)
         blocked.ended(spool, id)
+
+
+def _free_key(spool: Spool, id: str, job: Job) -> None:
+    if job.unique:
+        with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
+            unique.let_go(spool, job.unique, id)

@@ -235,7 +235,7 @@ class Layout:
 
     def now(self) -> float:
         """The time by which jobs become due: where several hosts share a spool, that of their file server."""
-        return time.time() + self.skew()
+        return time.time() if self._is_local else time.time() + self.skew()
 
     def skew(self) -> float:
         """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""
@@ -322,4 +322,4 @@ class Layout:
 
     def log(self, id: str, attempt: int, stream: str) -> str:
         """The absolute path of what attempt number `attempt` printed to `stream`, "out" or "err"."""
-        return self.at("logs", f"{id}.{attempt}.{stream}")
+        return f"{self.path}/logs/{id}.{attempt}.{stream}"

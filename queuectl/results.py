@@ -77,7 +77,8 @@ def path(directory: str, id: str) -> str:
 
 def append(directory: str, id: str, run: Run) -> None:
     """Add a run to the history of job `id`."""
-    disk.append(f"{directory}/{id}.jsonl", "".join((*_chunks(run, 0), "\n")).encode())
+    line = "".join((*_chunks(run, 0), "\n")).encode()
+    disk.append(f"{directory}/{id}.jsonl", line, first=run.get("attempt") == 1)
 
 
 def read(directory: str, id: str) -> list[Run]:

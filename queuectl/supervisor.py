@@ -24,7 +24,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from queuectl import executor, host, wire, worker
+from queuectl import host, life, signals, wire
 from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
@@ -90,7 +90,7 @@ class Supervisor:
             )
 
     def _open_signals(self) -> None:
-        self.wake, self.waker = executor.wake_pipe()
+        self.wake, self.waker = signals.wake_pipe()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             # nohup, or a shell's &, wants these two ignored; the others are how we are stopped.
             if number not in (signal.SIGHUP, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
@@ -135,7 +135,7 @@ class Supervisor:
         for fd in self._private():
             os.close(fd)
         try:
-            worker.main(self.spool, self.name, line, self.log)
+            life.live(self.spool, self.name, line, self.log)
         except Exception as error:
             self.log.event("worker_died", pid=os.getpid(), reason=f"{type(error).__name__}: {error}")
             raise
@@ -232,7 +232,7 @@ class Supervisor:
             poll.register(self.turns.reader, select.POLLIN)
         for fd, _ in poll.poll(self._pause() * 1000):
             if fd == self.wake:
-                executor.drain(fd)
+                signals.drain(fd)
             elif fd in by_reader:
                 self._listen(by_reader[fd])
             elif self.turns and fd == self.turns.reader:

@@ -1,14 +1,14 @@
 """A worker: take a job, run its command, decide, file; again.
 
-A worker is a process of its own, started by a supervisor that hands it names through
-a pipe. A name is only a hint: the rename in `claim` says whose the job is.
+A worker is a process of its own (life); a supervisor hands it names through a pipe. A
+name is only a hint: the rename in `claim` says whose the job is.
 
 Promises
     The outcome of a run is recorded before the job moves, and the move commits it.
     A job that was rescued meanwhile is left alone: the outcome is dropped.
     It ends when its supervisor is gone, after the job it has.
 Leaves to others
-    which names, and when (supervisor, backlog); how a command is run (executor).
+    which names, and when (supervisor, dealer); how a command is run (executor).
 Raises
     nothing on purpose: what no job should do to a worker ends this process, and the
     supervisor rescues its job and starts another.
@@ -19,20 +19,20 @@ from __future__ import annotations
 import functools
 import math
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, filing, host, inbox, liveness, units
+from queuectl import admission, attempt, cancellation, disk, executor, filing, inbox, liveness, units
 from queuectl.config import Settings
-from queuectl.crew import SIGNALS
 from queuectl.errors import Locked
-from queuectl.filename import decode, encode
+from queuectl.filename import decode, encode, id_of
 from queuectl.gate import Gate
 from queuectl.job import Job
 from queuectl.log import Log
+from queuectl.signals import Listener
 from queuectl.spool import Claim, Spool
 from queuectl.wire import Line, Message
 
@@ -52,14 +52,14 @@ PATIENCE = 1.0
 
 
 class Worker:
-    """One worker process. `line` leads to its supervisor; `wake` becomes readable at every signal."""
+    """One worker process. `line` leads to its supervisor."""
 
-    def __init__(self, spool: Spool, record: liveness.Record, line: Line, log: Log, wake: int) -> None:
-        self.spool, self.record, self.line, self.log, self.wake = spool, record, line, log, wake
+    def __init__(self, spool: Spool, record: liveness.Record, line: Line, log: Log, listener: Listener) -> None:
+        self.spool, self.record, self.line, self.log, self.listener = spool, record, line, log, listener
         self.name = record.worker
         self.stopping = self.now = False
         self.cancelling, self.stuck = False, ""
-        self.attempts = attempt.Attempts(spool, wake, self._asked, self._announce)
+        self.attempts = attempt.Attempts(spool, listener, self._asked, self._announce)
         self.announced, self.filed = 0.0, False
         self.gate = Gate(spool, self.name)
         self.settings, self.looked = spool.settings(), -math.inf
@@ -85,6 +85,7 @@ class Worker:
             for hint in hints:
                 if not self.stopping:
                     self._follow(hint, last=hint is last)
+            self._insist(id_of(last.text), self.gate.tell)
             self.pace = 0.5 * self.pace + 0.5 * (time.monotonic() - started) / len(hints)
         self.log.flush()
 
@@ -101,13 +102,8 @@ class Worker:
         """Wait for names from the supervisor; None when it is gone or we must stop."""
         self.log.flush()
         os.chdir("/")  # who rests in a job's directory keeps its file system busy
-        poll = select.poll()
-        poll.register(self.line.reader, select.POLLIN)
-        poll.register(self.wake, select.POLLIN)
         while not self.stopping:
-            ready = {fd for fd, _ in poll.poll()}
-            executor.drain(self.wake)
-            if self.line.reader in ready:
+            if self.listener.attend(self.line.reader):
                 hints = self.line.receive()
                 if hints != []:
                     return hints
@@ -120,7 +116,11 @@ class Worker:
             return
         if self.line.unsent:
             self.line.flush()
-        claim = self._claim(hint.text)
+        try:
+            claim = self.spool.claim(hint.text, self.name, self.spool.now())
+        except FileNotFoundError:
+            claim = None  # somebody removed our directory; the job is where it was
+            self._restore()
         if last:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
         if claim is not None:
@@ -130,14 +130,6 @@ class Worker:
             self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
         else:
             self.lost += 1
-
-    def _claim(self, file: str) -> Claim | None:
-        try:
-            return self.spool.claim(file, self.name, self.spool.now())
-        except FileNotFoundError:
-            # Somebody removed our directory. The job is where it was.
-            self._restore()
-            return None
 
     def _look(self) -> Settings:
         """The settings, at most AHEAD old and never older than the names we were given last."""
@@ -161,7 +153,7 @@ class Worker:
         except (OSError, Locked) as error:
             self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
             self._restore()
-            executor.rest(self.wake, PATIENCE)
+            self.listener.hear(PATIENCE)
             return
         if isinstance(answer, admission.Admitted):
             self.line.put_off("admitted", answer.file)  # it goes with what is sent next, which is soon
@@ -197,8 +189,14 @@ class Worker:
         self.stuck = ""
         self.claim, self.cancelling = claim, False
         self.log.put_off("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
-        ended = self.attempts.run(claim, job, settings)
-        self.claim = None
+        try:
+            ended = self.attempts.run(claim, job, settings)
+        except executor.Full as error:
+            self.attempts.drop()
+            self._give_up(claim, error)
+            return
+        finally:
+            self.claim = None
         if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
             self.attempts.drop()
             self._release(claim)
@@ -215,6 +213,8 @@ class Worker:
         if self.filed:
             self.filed, self.announced = False, time.monotonic()
             self.line.send("filed")
+            with suppress(OSError):  # at the next try it is insisted upon
+                self.gate.tell()
 
     def _reject(self, claim: Claim, why: str) -> None:
         # Under the name it had: that no attempt was counted shows there.
@@ -238,10 +238,10 @@ class Worker:
         self._restore()
         self._release(claim)
         self.gate.leave()
-        executor.rest(self.wake, PATIENCE)
+        self.listener.hear(PATIENCE)
         while not self.stopping and not self.attempts.is_possible(self.name):
             self._restore()
-            executor.rest(self.wake, PATIENCE)
+            self.listener.hear(PATIENCE)
 
     def _asked(self) -> executor.Cause | None:
         """Whether somebody wants the running command ended."""
@@ -268,6 +268,8 @@ class Worker:
             return
         self.filed = True
         run, verdict = filed
+        # CRASH: dying before those that wait for this end are told leaves them asleep; our rescue wakes them.
+        self._insist(id, self.gate.ended, id, job, verdict.state)
         details = {key: run[key] for key in ("attempt", "duration", "exit_code", "reason") if run[key] is not None}
         if verdict.state == "failed":
             details["retry_at"] = units.iso(verdict.due)
@@ -286,45 +288,4 @@ class Worker:
                     self.log.event("stuck", job=id, reason=f"cannot write its outcome: {error}; trying again until it works")
                     told = True
                 self._restore()
-                executor.rest(self.wake, PATIENCE)
-
-
-def main(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
-    """The life of a worker process that was just forked, with SIGNALS blocked, from `supervisor`."""
-    enrolled = _enroll(spool, supervisor, log)
-    if enrolled is None:
-        return
-    record, _lock = enrolled
-    if host.is_shared(spool.path):
-        # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead until its lease is over.
-        disk.keep_open(spool.at("workers", record.worker + ".json"))
-    wake, _ = executor.wake_pipe()
-    worker = Worker(spool, record, line, log, wake)
-    signal.signal(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGQUIT, worker.stop)
-    signal.signal(signal.SIGUSR1, worker.cancel)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL if executor.sees_ends() else lambda *_: None)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody opens a log of ours just while we ask the kernel about it
-    # Ctrl+C and a closed terminal reach the whole foreground group; the supervisor decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    spool.complain = lambda _: None  # the supervisor says it for all
-    line.send("hello", record.worker)
-    worker.run()
-    liveness.dismiss(spool, record.worker)
-
-
-def _enroll(spool: Spool, supervisor: str, log: Log) -> tuple[liveness.Record, int] | None:
-    """Become a worker of the spool, however long its disk is full; None: told to stop before that, or the supervisor is gone."""
-    boss, told = os.getppid(), False
-    while os.getppid() == boss:
-        try:
-            return liveness.enroll(spool, supervisor, boss)
-        except OSError as error:
-            if not told:
-                log.event("stuck", pid=os.getpid(), reason=f"cannot become a worker: {error}; trying again until it works")
-                told = True
-        if signal.sigtimedwait({signal.SIGTERM, signal.SIGQUIT}, PATIENCE):
-            return None
-    return None
+                self.listener.hear(PATIENCE)

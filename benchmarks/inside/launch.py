@@ -12,7 +12,7 @@ import argparse
 import sys
 from typing import Any
 
-from queuectl import worker
+from queuectl import life
 from queuectl.flusher import Flusher
 from queuectl.spool import Spool
 
@@ -31,7 +31,7 @@ def without_sync() -> None:
 def counting_claims(path: str) -> None:
     """Count the claims of each worker."""
     tried = lost = 0
-    claim, main = Spool.claim, worker.main
+    claim, live = Spool.claim, life.live
 
     def counted(*words: Any) -> Any:
         nonlocal tried, lost
@@ -40,15 +40,15 @@ def counting_claims(path: str) -> None:
         lost += answer is None
         return answer
 
-    def counted_main(*words: Any) -> None:
+    def counted_life(*words: Any) -> None:
         try:
-            main(*words)
+            live(*words)
         finally:
             with open(path, "a") as file:
                 file.write(f"{tried} {lost}\n")
 
     change(Spool, "claim", counted)
-    change(worker, "main", counted_main)
+    change(life, "live", counted_life)
 
 
 def main() -> None:

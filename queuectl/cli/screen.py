@@ -21,7 +21,7 @@ import termios
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from queuectl import executor
+from queuectl import signals
 from queuectl.errors import QueuectlError
 from queuectl.picture import Line
 
@@ -45,7 +45,7 @@ class Screen:
             raise QueuectlError("this Python has no curses; 'queuectl status --watch' needs none") from None
         self._curses = curses
         locale.setlocale(locale.LC_ALL, "")
-        self._wake, _ = executor.wake_pipe()
+        self._wake, _ = signals.wake_pipe()
         try:
             curses.setupterm()
             if not curses.tigetstr("cup"):
@@ -128,7 +128,7 @@ class Screen:
         stdin = sys.__stdin__.fileno() if sys.__stdin__ else 0
         ready = select.select([stdin, self._wake, lookout.fileno()], [], [], seconds)[0]
         if self._wake in ready:
-            executor.drain(self._wake)
+            signals.drain(self._wake)
         if stdin in ready:
             try:
                 termios.tcgetattr(stdin)  # a terminal that has gone is readable for ever

@@ -25,7 +25,6 @@ from queuectl import (
     claimed,
     config,
     consumer,
-    executor,
     ids,
     inbox,
     janitor,
@@ -46,6 +45,7 @@ from queuectl.filename import decode
 from queuectl.layout import STATES
 from queuectl.log import Log
 from queuectl.selection import Selection
+from queuectl.signals import Listener
 from queuectl.ticker import Ticker
 from queuectl.wire import pair
 from queuectl.worker import Worker
@@ -91,13 +91,11 @@ class Life:
 
     def worker(self):
         """This process as a worker."""
-        wake, _ = executor.wake_pipe()
-        for number in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
         room.PATIENCE = 0.01  # seconds until it tries again
         record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
         here, self.there = pair()
-        return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), wake)
+        return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), Listener())
 
     @contextlib.contextmanager
     def enrolled(self):

@@ -161,7 +161,8 @@ class Spools(RuleBasedStateMachine):
         if recorded:
             assert self.spool.file(claim, target) == there
             if there:
-                gate.ended(self.spool, claim.name.id, job, verdict.state)
+                self.gates[claim.worker].ended(claim.name.id, job, verdict.state)
+                self.gates[claim.worker].tell()
             self.leave(claim)
 
     @precondition(lambda self: self.claims)

@@ -1,14 +1,18 @@
 """Running: what the command sees, how it ends, what is recorded."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import subprocess
 import sys
+import termios
 
 import pytest
 
 from queuectl.host import is_running
-from tests.support import Workers, ids_in, until
+from tests.support import Workers, environment, ids_in, until
 
 
 @pytest.fixture
@@ -166,11 +170,31 @@ def test_a_background_child_does_not_hold_up_its_job(run, tmp_path):
     assert last["duration"] < 60
 
 
-def test_the_command_has_default_signals_and_its_own_session(run):
-    code = "import os, signal; print([s for s in (13, 2, 1, 15, 3, 10) if signal.getsignal(s) is signal.SIG_IGN], os.getsid(0) == os.getpid(), signal.pthread_sigmask(0, []))"
+def test_the_command_has_default_signals_and_its_own_process_group(run):
+    code = "import os, signal; print([s for s in (13, 2, 1, 15, 3, 10) if signal.getsignal(s) is signal.SIG_IGN], os.getpgrp() == os.getpid(), signal.pthread_sigmask(0, []))"
     _, last = run(command=f"exec {sys.executable} -c '{code}'")
 
     assert last["stdout_tail"] == "[13] True set()\n"  # Python itself ignores SIGPIPE
+
+
+def test_the_command_has_no_terminal_although_its_supervisor_has(queuectl, path):
+    queuectl("enqueue", "--id", "a", "-c", "(: < /dev/tty) 2> /dev/null && echo yes || echo none; ps -o tpgid= -p $$")
+    master, slave = pty.openpty()
+    with os.fdopen(slave) as terminal:
+        words = [sys.executable, "-m", "queuectl", "worker", "start", "--drain"]
+        subprocess.run(
+            words,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=environment(path),
+            timeout=50,
+            check=True,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+    os.close(master)
+    assert (path / "logs" / "a.1.out").read_text().split() == ["none", "-1"]
 
 
 def test_no_descriptor_of_ours_reaches_the_command(run):

@@ -579,11 +579,11 @@ def test_a_full_disk_is_waited_for_and_the_outcome_is_kept(spool, path, monkeypa
     spool.enqueue("x", id="a")
     real, left = disk.append, [3]
 
-    def full(*words):
+    def full(*words, **more):
         if left[0]:
             left[0] -= 1
             raise OSError(errno.ENOSPC, "full", words[0])
-        real(*words)
+        real(*words, **more)
 
     job, _ = take(spool)
     monkeypatch.setattr(disk, "append", full)

@@ -155,6 +155,21 @@ def test_what_an_end_means_for_those_that_wait_for_it(spool, path, enter, field,
         assert run["reason"].startswith("job a, after which it was to run, ")
 
 
+def test_who_begins_to_wait_after_a_worker_saw_nobody_wait_is_woken_when_it_tells(spool, path, enter):
+    first, _ = spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    assert enter(first) == "open"
+    mine = gate.Gate(spool, ME)
+    mine.tell()
+
+    assert enter("b", "other-1-abc") == "blocked"
+    [entry] = spool.entries("processing")
+    os.rename(spool.at(entry.file), path / "completed" / os.path.basename(entry.file))
+    mine.ended(first, lookup.read(spool, f"completed/{os.path.basename(entry.file)}"), "completed")
+    mine.tell()
+
+    assert ids_in(path, "pending") == ["b"]
+
+
 def test_a_job_waits_for_all_of_several(spool, path, enter):
     spool.enqueue_all([{"command": "true", "id": id} for id in "abc"])
     spool.enqueue({"command": "true", "id": "z", "after": ["a", "b"], "after_any": "c"})

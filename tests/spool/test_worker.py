@@ -2,16 +2,16 @@
 
 import errno
 import os
-import signal
 
 import filelock
 import pytest
 
-from queuectl import config, disk, executor, liveness, results
+from queuectl import admission, config, disk, gate, liveness, results, signals
 from queuectl.log import Log
+from queuectl.signals import Listener
 from queuectl.wire import Message, pair
 from queuectl.worker import Worker
-from tests.support import names
+from tests.support import ids_in, names
 
 
 @pytest.fixture
@@ -23,13 +23,14 @@ def line():
 
 
 @pytest.fixture
-def worker(spool, line):
-    wake, waker = executor.wake_pipe()
+def worker(spool, line, monkeypatch):
+    monkeypatch.setattr(signals, "_TAKES", False)  # a test has other threads, which would take them
+    listener = Listener()
     record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
     log = os.open(os.devnull, os.O_WRONLY)
-    yield Worker(spool, record, line[0], Log(log, "json"), wake)
-    signal.set_wakeup_fd(-1)
-    for fd in (wake, waker, lock, log):
+    yield Worker(spool, record, line[0], Log(log, "json"), listener)
+    listener.close()
+    for fd in (lock, log):
         os.close(fd)
 
 
@@ -102,3 +103,23 @@ def test_a_name_in_failed_that_only_resembles_ours_keeps_no_drain_waiting(queuec
     queuectl("init")
     (path / "failed" / "29991301T000000.000000Z-p5-a1-x.json").write_text('{"command": "true"}')
     queuectl("worker", "start", "--drain")
+
+
+def test_who_began_to_wait_for_a_job_is_woken_before_its_worker_rests(spool, worker, path):
+    """A worker that saw nobody wait looks once for all the names that it was given."""
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    [first] = spool.entries_of("a")
+    worker.gate.tell()
+    worker.announced = float("inf")  # no time passes
+    (path / "processing" / "other").mkdir()
+    [entry] = spool.entries_of("b")
+    claim = spool.claim(entry.file, "other", spool.now())
+    assert gate.Gate(spool, "other").enter(claim, admission.examine(spool, claim, spool.settings())) == "blocked"
+
+    worker.line, there = pair()
+    there.send("claim", first.file)
+    there.close()
+    worker.run()
+    worker.line.close()
+
+    assert ids_in(path, "pending") == ["b"]

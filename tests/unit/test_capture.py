@@ -13,14 +13,20 @@ from queuectl.capture import Capture
 
 @pytest.fixture
 def capture(tmp_path):
-    capture = Capture(str(tmp_path))
+    capture = Capture(str(tmp_path), 1)
     yield capture
     capture.close()
 
 
+def begun(capture, path):
+    """What a command has that may write to the capture."""
+    action = capture.begin(str(path))
+    return os.open(action[2], action[3]) if action[0] == os.POSIX_SPAWN_OPEN else os.dup(action[1])
+
+
 def printed(capture, path, data):
     """A run that prints `data`."""
-    writer = capture.begin(str(path))
+    writer = begun(capture, path)
     os.write(writer, data)
     os.close(writer)
 
@@ -49,7 +55,7 @@ def test_a_capture_that_stays_empty_leaves_no_file_and_serves_the_next_run(captu
 
 
 def test_a_capture_that_something_left_behind_may_write_to_serves_no_other_run(capture, tmp_path):
-    writer = capture.begin(str(tmp_path / "a.1.out"))
+    writer = begun(capture, tmp_path / "a.1.out")
     assert capture.end(10) == b""
 
     printed(capture, tmp_path / "b.1.out", b"b")
@@ -69,7 +75,7 @@ def test_a_full_capture_serves_no_other_run(capture, tmp_path):
 
 
 def test_a_capture_can_be_shown_while_the_command_runs(capture, tmp_path):
-    writer = capture.begin(str(tmp_path / "a.1.out"))
+    writer = begun(capture, tmp_path / "a.1.out")
     capture.show()
     os.write(writer, b"so far")
 
@@ -79,7 +85,7 @@ def test_a_capture_can_be_shown_while_the_command_runs(capture, tmp_path):
 
 
 def test_a_capture_that_was_shown_and_stayed_empty_is_removed(capture, tmp_path):
-    os.close(capture.begin(str(tmp_path / "a.1.out")))
+    os.close(begun(capture, tmp_path / "a.1.out"))
     capture.show()
 
     assert capture.end(10) == b""
@@ -122,9 +128,9 @@ def no_such_flag(monkeypatch):
 @pytest.mark.parametrize("lacking", [no_nameless_files, no_such_flag])
 def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, monkeypatch, lacking):
     lacking(monkeypatch)
-    capture = Capture(str(tmp_path))
+    capture = Capture(str(tmp_path), 1)
     for name, data in (("a.1.out", b"a"), ("b.1.out", b""), ("c.1.out", b"c")):
-        writer = capture.begin(str(tmp_path / name))
+        writer = begun(capture, tmp_path / name)
         assert (tmp_path / name).exists()
         os.write(writer, data)
         os.close(writer)
@@ -136,7 +142,7 @@ def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, 
 def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(tmp_path, monkeypatch):
     no_such_flag(monkeypatch)
     (tmp_path / "a.1.out").write_text("old")
-    capture = Capture(str(tmp_path))
+    capture = Capture(str(tmp_path), 1)
     printed(capture, tmp_path / "a.1.out", b"new")
 
     assert capture.end(10) == b"new"
@@ -145,7 +151,7 @@ def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(t
 
 def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_a_second_try(tmp_path, monkeypatch):
     no_such_flag(monkeypatch)
-    capture = Capture(str(tmp_path))
+    capture = Capture(str(tmp_path), 1)
     printed(capture, tmp_path / "a.1.out", b"")
     is_open = []
 
@@ -165,7 +171,7 @@ def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_
 
 def test_a_directory_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        Capture(str(tmp_path / "gone")).begin(str(tmp_path / "gone" / "a.1.out"))
+        Capture(str(tmp_path / "gone"), 1).begin(str(tmp_path / "gone" / "a.1.out"))
 
 
 def test_a_capture_whose_directory_is_on_another_file_system_by_now_is_copied(capture, tmp_path):

@@ -1,0 +1,112 @@
+"""Signals: how a process of ours hears them while it waits.
+
+Who waits for descriptors has a wake pipe: it becomes readable at every signal that has
+a handler, so none comes unheard between a look and the wait.
+
+Who runs commands, in a process of one thread, is a Listener: signals wait while it works, and are taken when it
+waits, for the end of a command, for the clock and for people in one system call. The
+handlers are the usual ones, and run inside of `hear` and `attend` only.
+
+Promises
+    No signal is lost, and none interrupts what a Listener does.
+Leaves to others
+    what a signal means: whoever sets the handlers.
+Raises
+    nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from types import FrameType
+
+#: What a Listener hears. SIGCHLD only ends a wait.
+HEARD = (int(signal.SIGCHLD), int(signal.SIGTERM), int(signal.SIGQUIT), int(signal.SIGUSR1))
+
+#: Whether the system lets a signal be taken instead of delivered.
+_TAKES = hasattr(signal, "sigtimedwait")
+
+
+def wake_pipe() -> tuple[int, int]:
+    """A pipe that becomes readable at every signal that has a handler: (its end to wait on, the other end)."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader, writer
+
+
+def drain(wake: int) -> None:
+    """Empty the wake pipe."""
+    try:
+        while len(os.read(wake, 4096)) == 4096:
+            pass
+    except BlockingIOError:
+        pass
+
+
+class Listener:
+    """Lets the signals of this process wait until it listens, from now on to `close`."""
+
+    def __init__(self) -> None:
+        self._takes = _TAKES
+        self._wake, self._waker = wake_pipe()
+        if self._takes:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would never come
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        else:
+            signal.signal(signal.SIGCHLD, _nothing)
+
+    def hear(self, seconds: float) -> None:
+        """Wait so long, at most until one of our signals has come or a child has ended; the handler has run then."""
+        if not self._takes:
+            self._sleep(None, seconds)
+            return
+        heard = signal.sigtimedwait(HEARD, seconds)
+        if heard is not None and heard.si_signo != HEARD[0]:
+            _obey(heard.si_signo)
+
+    def attend(self, fd: int) -> bool:
+        """Wait until `fd` is readable (True), or a signal has come."""
+        if not self._takes:
+            return self._sleep(fd, None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        try:
+            # RACE: a signal that comes before the wait has rung the wake pipe.
+            return self._sleep(fd, None)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+
+    def _sleep(self, fd: int | None, seconds: float | None) -> bool:
+        poll = select.poll()
+        for one in (self._wake, fd):
+            if one is not None:
+                poll.register(one, select.POLLIN)
+        ready = {one for one, _ in poll.poll(None if seconds is None else 1000 * seconds)}
+        drain(self._wake)
+        return fd in ready
+
+    def close(self) -> None:
+        """Let signals come as they did before."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake)
+        os.close(self._waker)
+        if self._takes:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """A handler makes a signal ring the wake pipe."""
+
+
+def _obey(number: int) -> None:
+    """Do what a signal that was taken would have done."""
+    handler = signal.getsignal(number)
+    if callable(handler):
+        handler(number, None)
+    else:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])  # for one that is ignored

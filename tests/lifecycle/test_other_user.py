@@ -1,0 +1,99 @@
+"""A supervisor that is not root: for it a machine can be full, and its own directory in /proc be shut for its children."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from queuectl import Spool
+from tests.support import ids_in, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+NOBODY = 65534
+
+#: Becomes that user, who may read the Python that only root may, perhaps.
+PREFIX = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+]
+
+SCRIPT = """
+import ctypes, sys
+from queuectl import Spool
+from queuectl.log import Log
+from queuectl.supervisor import Supervisor
+
+PR_SET_DUMPABLE = 4
+assert ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0) == 0
+Supervisor(Spool(sys.argv[1]), 1, Log(2, "json")).run()
+"""
+
+
+@pytest.fixture
+def spool():
+    place = Path(tempfile.mkdtemp(prefix="queuectl-"))
+    try:
+        spool = Spool(place / "spool").make()
+        for path in (place, *(place / "spool").rglob("*"), place / "spool"):
+            os.chown(path, NOBODY, NOBODY)
+        yield spool
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def worker(spool):
+    """The process id of a worker, and the log."""
+    log = Path(spool.path).parent / "log"
+    with log.open("wb") as file:
+        supervisor = subprocess.Popen([*PREFIX, sys.executable, "-c", SCRIPT, spool.path], stderr=file, cwd="/")
+    try:
+        [record] = until(lambda: list(Path(spool.path, "workers").glob("*.json")))
+        yield int(json.loads(until(record.read_text))["pid"]), log
+    finally:
+        supervisor.terminate()
+        supervisor.wait(30)
+
+
+def drop(spool, command):
+    """A job of that user's."""
+    path = Path(spool.path).parent / "job"
+    path.write_text(json.dumps({"command": command, "id": "a"}))
+    os.chown(path, NOBODY, NOBODY)
+    path.rename(Path(spool.path, "pending", "a.json"))
+
+
+def allow(pid, processes):
+    """Let the user of that process have so many processes if it asks for one more."""
+    subprocess.run([*PREFIX, "prlimit", f"--nproc={processes}:", f"--pid={pid}"], check=True)
+
+
+def test_what_its_commands_print_is_kept(spool, worker):
+    drop(spool, "echo said; echo warned >&2")
+
+    until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
+    logs = Path(spool.path, "logs")
+    assert [(logs / f"a.1.{stream}").read_text() for stream in ("out", "err")] == ["said\n", "warned\n"]
+
+
+def test_a_machine_without_room_for_a_process_costs_a_job_no_attempt(spool, worker):
+    pid, log = worker
+    allow(pid, "0")
+    drop(spool, "true")
+
+    until(lambda: "cannot start jobs: Resource temporarily unavailable" in log.read_text())
+    allow(pid, "1000")
+
+    until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
+    assert [word for word in ("stuck", "unstuck") for line in log.read_text().splitlines() if f'"{word}"' in line] == ["stuck", "unstuck"]
+    assert [run.attempt for run in spool.runs("a")] == [1]

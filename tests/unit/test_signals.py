@@ -1,0 +1,129 @@
+"""Signals: none is lost, none interrupts, whatever way the system has to wait for them."""
+
+import os
+import signal
+import subprocess
+import sys
+import traceback
+
+import pytest
+
+from queuectl import executor, signals
+from queuectl.signals import Listener
+
+LONG = 600.0
+
+
+def alone(body):
+    """A test in a process of its own: in one with other threads these would get our signals, which no worker has."""
+
+    @pytest.mark.parametrize("takes", [True, False], ids=["taken", "delivered"])
+    def test(takes):
+        if takes and not hasattr(signal, "sigtimedwait"):
+            pytest.skip("no signal can be taken on this system")
+        pid = os.fork()
+        if not pid:
+            live(body, takes)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    return test
+
+
+def live(body, takes):
+    """The life of that process."""
+    code = 1
+    try:
+        signals._TAKES = takes
+        heard = []
+        for number in signals.HEARD[1:]:
+            signal.signal(number, lambda number, _: heard.append(number))
+        signal.alarm(50)
+        body(Listener(), heard)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def me(number):
+    os.kill(os.getpid(), number)
+
+
+def order(command, timeout=0.0):
+    outputs = [(os.POSIX_SPAWN_DUP2, 2, fd) for fd in (1, 2)]
+    return executor.Order(command, "/", {}, None, outputs, timeout, 0.0, 0, lambda: 0, lambda: None)
+
+
+@alone
+def test_a_signal_that_came_before_the_wait_ends_it_at_once(listener, heard):
+    me(signal.SIGUSR1)
+    listener.hear(LONG)
+
+    assert heard == [signal.SIGUSR1]
+
+
+@alone
+def test_a_wait_without_a_signal_ends_in_its_time(listener, heard):
+    listener.hear(0.01)
+
+    assert heard == []
+
+
+@alone
+def test_all_signals_are_heard_one_by_one(listener, heard):
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGQUIT):
+        me(number)
+    while len(heard) < 3:
+        listener.hear(LONG)
+
+    assert sorted(heard) == sorted((signal.SIGUSR1, signal.SIGTERM, signal.SIGQUIT))
+
+
+@alone
+def test_the_end_of_a_child_ends_the_wait(listener, heard):
+    with subprocess.Popen(["true"]) as child:
+        while child.poll() is None:
+            listener.hear(LONG)
+
+
+@alone
+def test_attending_ends_when_there_is_something_to_read_or_when_a_signal_came_before(listener, heard):
+    reader, writer = os.pipe()
+    me(signal.SIGTERM)
+    assert not listener.attend(reader)
+    assert heard == [signal.SIGTERM]
+
+    os.write(writer, b"x")
+    assert listener.attend(reader)
+    os.close(reader)
+    os.close(writer)
+
+
+@alone
+def test_a_command_is_run_to_its_end_and_ended_at_its_timeout(listener, heard):
+    assert executor.run(order("exit 3"), listener, lambda: None).exit_code == 3
+
+    ended = executor.run(order("sleep 600", timeout=0.01), listener, lambda: None)
+    assert (ended.cause, ended.signal) == ("timeout", signal.SIGTERM)
+
+
+@alone
+def test_who_wants_a_command_ended_is_heard_while_it_runs(listener, heard):
+    tell = f"kill -USR1 {os.getpid()}; exec sleep 600"
+
+    assert executor.run(order(tell), listener, lambda: "cancelled" if heard else None).cause == "cancelled"
+
+
+@alone
+def test_no_signal_interrupts_what_a_listener_does_where_it_can_be_taken(listener, heard):
+    me(signal.SIGUSR1)
+    assert heard == ([] if signals._TAKES else [signal.SIGUSR1])
+    listener.hear(LONG)
+    assert heard == [signal.SIGUSR1]
+
+
+def test_a_signal_without_a_handler_does_what_it_would_have_done(tmp_path):
+    code = "import os, signal; from queuectl.signals import Listener; l = Listener(); os.kill(os.getpid(), 10); l.hear(600)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGUSR1
