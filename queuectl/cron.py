@@ -17,7 +17,6 @@ Raises
 
 from __future__ import annotations
 
-import calendar
 import functools
 import itertools
 from collections.abc import Iterator
@@ -99,9 +98,14 @@ def _wall(moment: int, where: tzinfo) -> datetime:
     return datetime.fromtimestamp(moment, where).replace(tzinfo=None)
 
 
+def _in_utc(shown: datetime) -> int:
+    """When a clock that shows UTC shows this."""
+    return int(shown.replace(tzinfo=UTC).timestamp())
+
+
 def _offset(moment: int, where: tzinfo) -> int:
     """Seconds by which the clock on the wall is ahead of UTC."""
-    return calendar.timegm(_wall(moment, where).timetuple()) - moment
+    return _in_utc(_wall(moment, where)) - moment
 
 
 def _fixed(text: str, where: tzinfo, after: int) -> Iterator[int]:
@@ -120,7 +124,7 @@ def _recurring(text: str, where: tzinfo, after: int) -> Iterator[int]:
     offset = _offset(after, where)
     while True:
         for shown in _days(text, datetime.fromtimestamp(after + offset, UTC).replace(tzinfo=None)):
-            tick = calendar.timegm(shown.timetuple()) - offset
+            tick = _in_utc(shown) - offset
             change = _change(after, tick, offset, where)
             if change is not None:
                 after, offset = change - 1, _offset(change, where)
