@@ -138,8 +138,8 @@ class Dealer:
 
     def _must_look(self) -> bool:
         if len(self._queue):
-            # Where every third name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
-            is_taken = self._lost > MOST_LOST and 3 * self._lost > self._dealt
+            # Where every fourth name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
+            is_taken = self._lost > MOST_LOST and 4 * self._lost > self._dealt
             return self._rang or is_taken or time.monotonic() - self._scanned > max(STALE, SHARE * self._took)
         return self.unseen
 

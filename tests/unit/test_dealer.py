@@ -155,9 +155,9 @@ def test_nobody_waits_nobody_looks(dealer, hands):
 
 
 @pytest.mark.parametrize(("lost", "looks"), [(0, False), (4, False), (5, False), (6, True), (20, True)])
-def test_a_list_of_which_every_third_name_was_taken_by_others_is_made_anew(spool, dealer, hands, clock, monkeypatch, lost, looks):
+def test_a_list_of_which_every_fourth_name_was_taken_by_others_is_made_anew(spool, dealer, hands, clock, monkeypatch, lost, looks):
     spool.enqueue_all(["true"] * 40)
-    hands[0].wants = 15
+    hands[0].wants = 20
     dealer.deal(hands, 3600)
     scans = []
     real = spool.names
