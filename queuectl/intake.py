@@ -152,13 +152,14 @@ class Intake(Moves):
 
     def _prepared(self, job: Job, data: bytes, id: str | None = None, *, state: str, many: bool = False) -> tuple[str, Entry]:
         """Write a job's file in tmp/ and hold its id: that file, and what it will be. One of `many` must still be synced."""
-        temporary = self.temporary()
+        # All that can be thought of first is: an fsync leaves the caches cold.
+        temporary, id = self.temporary(), job.id or id or ids.fresh()
+        name = Name(job.due(job.created_at or 0.0), job.priority, 0, id)
+        entry = Entry(state, name, f"{state}/{encode(name)}")
         self._restoring(disk.write, temporary, data, many)
-        id = job.id or id or ids.fresh()
         if job.id is not None or job.unique:
             self._hold(job, id, temporary)
-        name = Name(job.due(job.created_at or 0.0), job.priority, 0, id)
-        return temporary, Entry(state, name, f"{state}/{encode(name)}")
+        return temporary, entry
 
     def _hold(self, job: Job, id: str, temporary: str) -> None:
         try:
