@@ -85,8 +85,8 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
         return _set_aside(spool, taken, found.why if isinstance(found, Broken | Rejected) else "it vanished")
     # CRASH: who dies while the job has its key must give the job the same id the next time.
     id = found.id or (id_of(spool, taken) if found.unique else ids.fresh())
-    if found.id and not spool.hold_id(id, spool.at(taken)):
-        return _set_aside(spool, taken, f"id {id!r} is taken: a job with this id is {spool.state_of(id)}")
+    if found.id and (why := _unheld(spool, id, spool.at(taken))):
+        return _set_aside(spool, taken, why)
     if why := _refusal(spool, found, id):
         return _set_aside(spool, taken, why)
     batches.note(spool, [(found.batch, id)])
@@ -102,6 +102,19 @@ def id_of(spool: Spool, file: str) -> str:
     """An id of our own shape for what is in a file: the same for the same, whatever the file is called."""
     inode, changed, _ = disk.version(spool.at(file)) or (0, 0, 0)
     return ids.derived(changed // 1000, inode)
+
+
+def _unheld(spool: Spool, id: str, path: str) -> str | None:
+    """Why the job in the file at `path` cannot have this id; None: it has it."""
+    try:
+        if spool.hold_id(id, path):
+            return None
+    except PermissionError:
+        if disk.owner(path) == os.geteuid():
+            raise
+        return "belongs to another user, and the system lets only its owner give it an id: let it belong to the spool's owner"
+    others = [entry.state for entry in spool.entries_of(id) if spool.at(entry.file) != path]
+    return f"id {id!r} is taken: a job with this id is {others[0] if others else 'being enqueued'}"
 
 
 def _refusal(spool: Spool, job: Job, id: str) -> str | None:
@@ -178,8 +191,8 @@ def examine(spool: Spool, claim: Claim, settings: Settings) -> Job | Rejected:
         return Rejected(_foreign(owner))
     if job.id not in (None, id):
         return Rejected(f"the id inside is {job.id!r} and the name says {id!r}")
-    if not ids.is_ours(id) and not spool.hold_id(id, path):
-        return Rejected(f"id {id!r} is taken: another job has it")
+    if not ids.is_ours(id) and (why := _unheld(spool, id, path)):
+        return Rejected(why)
     if job.unique and (why := _refusal(spool, job, id)):
         return Rejected(why)
     return job

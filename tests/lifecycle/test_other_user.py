@@ -73,6 +73,19 @@ def drop(spool, command):
     path.rename(Path(spool.path, "pending", "a.json"))
 
 
+def test_a_drop_of_root_that_cannot_have_its_id_is_rejected_with_a_reason(spool, worker):
+    path = Path(spool.path).parent / "job"
+    path.write_text('{"command": "true", "id": "a"}')
+    path.chmod(0o644)
+    path.rename(Path(spool.path, "pending", "a.json"))
+
+    if Path("/proc/sys/fs/protected_hardlinks").read_text() == "0\n":
+        until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
+    else:
+        [reason] = until(lambda: list(Path(spool.path, "rejected").glob("*.reason")))
+        assert "belongs to another user" in until(reason.read_text)
+
+
 def allow(pid, processes):
     """Let the user of that process have so many processes if it asks for one more."""
     subprocess.run([*PREFIX, "prlimit", f"--nproc={processes}:", f"--pid={pid}"], check=True)
