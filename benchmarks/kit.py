@@ -40,6 +40,16 @@ def _pip(python: str, *words: str) -> None:
     subprocess.run([python, "-m", "pip", "--disable-pip-version-check", *words, "-q"], stdout=sys.stderr, check=True)
 
 
+def _compiled(python: str) -> str:
+    """The interpreter, none of whose modules must be compiled at each start: a copy of its directory may have made that necessary."""
+    where = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    # What is no Python of this version (templates, other versions' tests) cannot be compiled, nor is it imported.
+    subprocess.run([python, "-m", "compileall", "-qq", where.stdout.strip()], check=False)
+    return python
+
+
 def ours(*, again: bool = True) -> str:
     """An interpreter with queuectl from a wheel of this checkout."""
     path = BUILD / "queuectl"
@@ -51,13 +61,13 @@ def ours(*, again: bool = True) -> str:
         [wheel] = wheels.iterdir()
         _pip(python, "install", str(wheel))
         _pip(python, "install", "--no-deps", "--force-reinstall", str(wheel))
-    return str(path / "bin" / "python")
+    return _compiled(str(path / "bin" / "python"))
 
 
 def peers() -> str | None:
     """The interpreter with the peers, if `setup` was run."""
     python = BUILD / "peers" / "bin" / "python"
-    return str(python) if python.exists() else None
+    return _compiled(str(python)) if python.exists() else None
 
 
 def setup() -> None:
