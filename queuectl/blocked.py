@@ -25,7 +25,6 @@ from queuectl import disk, limits, lookup
 from queuectl.filename import Name, decode, encode, has_shape
 from queuectl.job import Job
 from queuectl.layout import ENDED
-from queuectl.queue import rank
 from queuectl.spool import Claim, Spool
 
 #: Names that are looked at to find the best of those that wait for one thing: beyond that the order is loose.
@@ -100,6 +99,8 @@ def is_open(spool: Spool, key: str) -> int:
 
 def wake(spool: Spool, key: str, most: int = MOST) -> int:
     """Move the best `most` of those that wait for this to pending/: how many that were."""
+    from queuectl.queue import rank  # most who look wake nobody
+
     woken, directory = 0, spool.at("blocked", key)
     while woken < most:
         names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, hooks, host, ids, liveness, probe, recovery, renewal, results, timetable
+from queuectl import config, disk, hooks, host, ids, liveness, probe, renewal, results
 from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
@@ -132,6 +132,8 @@ def orphans(spool: Spool) -> Iterator[Finding]:
     observer = liveness.Observer(spool)
     for worker, record in liveness.records(spool):
         if not observer.is_alive(worker, record):
+            from queuectl import recovery  # most spools have no dead worker
+
             jobs = sum(name.endswith(".json") for name in spool.held_by(worker))
             what = f"worker {worker} is dead and left {jobs} jobs"
             yield Finding(
@@ -212,6 +214,10 @@ def unreadable(spool: Spool) -> Iterator[Finding]:
 
 def schedules(spool: Spool) -> Iterator[Finding]:
     """Schedules that cannot tick, and what is remembered of those that are gone."""
+    if disk.mode(spool.at("schedules")) is None:
+        return
+    from queuectl import timetable  # most spools have no schedules
+
     remembered, found = list(timetable.remembered(spool)), list(timetable.files(spool))
     names = [kept.name for kept in found]
     for kept in found:

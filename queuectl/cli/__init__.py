@@ -53,7 +53,7 @@ COMMANDS = {
     "config": ("settings", "Settings of the spool."),
     "pause": ("act", "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does."),
     "resume": ("act", "Let jobs begin again after `queuectl pause`."),
-    "init": ("act", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
+    "init": ("init", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
     "completion": ("completion", "Print a script that completes commands, options and names by the Tab key."),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
     "dashboard": ("dashboard", "Show the spool in a browser, until told to stop."),

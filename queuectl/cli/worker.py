@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from queuectl import config, host, liveness, lookup, stopping, units
-from queuectl.cli import complete, service, show
+from queuectl import config, host, units
+from queuectl.cli import complete, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
 from queuectl.logfile import LogFile
@@ -36,7 +37,20 @@ def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group("worker", invoke_without_command=True)
+class _Workers(click.Group):
+    """The commands; those about units are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "install", "uninstall"])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in ("install", "uninstall"):
+            command: click.Command = getattr(import_module("queuectl.cli.service"), name)
+            return command
+        return super().get_command(ctx, name)
+
+
+@click.group("worker", cls=_Workers, invoke_without_command=True)
 @_start_options
 @click.pass_context
 def worker_(ctx: click.Context, /, **options: Any) -> None:
@@ -201,6 +215,8 @@ def stop(spool: Spool, /, names: tuple[str, ...], host: str | None, all_hosts: b
     if (host is not None) + all_hosts + bool(names) > 1:
         raise click.UsageError("--host, --all-hosts and names exclude each other")
     spool.open()
+    from queuectl import stopping
+
     chosen = stopping.Chosen(host, all_hosts, names)
     stopped, left = stopping.stop(spool, _seconds(timeout, "--timeout"), now=now, chosen=chosen)
     if not (stopped or left):
@@ -224,6 +240,8 @@ def list_workers(spool: Spool, /, as_json: bool) -> None:
     queuectl worker list
     queuectl worker list --json
     """
+    from queuectl import liveness, lookup
+
     found = lookup.workers(spool.open(), liveness.Observer(spool))
     if as_json:
         show.document(found)
@@ -231,7 +249,3 @@ def list_workers(spool: Spool, /, as_json: bool) -> None:
         show.workers(found)
     else:
         click.echo("no workers; start some with 'queuectl worker start'", err=True)
-
-
-worker_.add_command(service.install)
-worker_.add_command(service.uninstall)
