@@ -58,6 +58,7 @@ class Dealer:
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
         self._lost = self._dealt = 0
+        self._ran_out = False
         self._took = 0.0
         self._pace, self._paused_until = QUICK, 0.0
 
@@ -192,6 +193,7 @@ class Dealer:
         hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
         hand.wants = 0
         self._dealt += len(files)
+        self._ran_out = not len(self._queue)
         self.unseen = True
         hand.line.flush()
 
@@ -215,6 +217,11 @@ class Dealer:
             or any(True for _ in self._spool.entries("failed"))
             or blocked.sweep(self._spool)
         )
+
+    def has_run_out(self) -> bool:
+        """Whether the last name of a list was dealt since this was last asked."""
+        answer, self._ran_out = self._ran_out, False
+        return answer
 
     def wakes_at(self, hands: list[Hand], poll_interval: float) -> float | None:
         """When to deal again if nothing happens, by the monotonic clock; None: nobody waits."""

@@ -39,6 +39,10 @@ class Flusher:
         """Something happened that must survive a power cut."""
         self._noted = True
 
+    def hurry(self) -> None:
+        """Begin with what is noted, and do not wait for more."""
+        self._last = 0.0
+
     def ended(self) -> None:
         """The child was collected."""
         self.pid = 0

@@ -203,6 +203,8 @@ class Supervisor:
         hands, rests = self.crew.known(), False
         with self.chores.complaining():
             self.dealer.deal(hands, self._poll_interval())
+            if self.drain and self.dealer.has_run_out():
+                self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
                 self.stopping = max(self.stopping, 1)
             elif self.dealer.is_idle(hands):

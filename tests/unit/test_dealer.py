@@ -205,3 +205,14 @@ def test_a_list_lasts_ten_times_as_long_as_it_took_to_make(spool, dealer, hands,
     dealer.deal(hands, 3600)
 
     assert bool(scans) == looks
+
+
+def test_the_dealer_says_once_that_it_has_dealt_the_last_name(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 3)
+    found = []
+    for _ in range(4):
+        hands[0].wants = 1
+        dealer.deal(hands, 3600)
+        found.append(dealer.has_run_out())
+
+    assert found == [False, False, True, False]
