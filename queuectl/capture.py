@@ -129,8 +129,9 @@ class Capture:
 
 def _again(fd: int) -> str:
     """The path by which a child of ours opens the file behind our descriptor `fd` once more."""
-    # Our own directory in /proc is looked up quickest, but for a child it is shut where nobody may debug us.
-    ours = f"/proc/{os.getpid()}/fd"
+    # Our own directory in /proc is looked up quickest, but for a child it is shut where nobody may debug us. Its name is not our
+    # process id where /proc is that of another namespace.
+    ours = f"/proc/{os.readlink('/proc/self')}/fd"
     return f"{ours}/{fd}" if os.stat(ours).st_uid == os.geteuid() else f"/proc/self/fd/{fd}"
 
 

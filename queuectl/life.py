@@ -17,7 +17,7 @@ import signal
 from queuectl import disk, host, liveness
 from queuectl.crew import SIGNALS
 from queuectl.log import Log
-from queuectl.signals import HEARD, Listener
+from queuectl.signals import Listener
 from queuectl.spool import Spool
 from queuectl.wire import Line
 from queuectl.worker import PATIENCE, Worker
@@ -33,7 +33,8 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
         # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead until its lease is over.
         disk.keep_open(spool.at("workers", record.worker + ".json"))
     os.setsid()  # no terminal, neither for us nor for the commands; and one session costs less than one for each command
-    worker = Worker(spool, record, line, log, Listener())
+    listener = Listener()
+    worker = Worker(spool, record, line, log, listener)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGQUIT, worker.stop)
     signal.signal(signal.SIGUSR1, worker.cancel)
@@ -41,7 +42,7 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     # What they mean is for the supervisor to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number for number in SIGNALS if number not in HEARD])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number for number in SIGNALS if number not in listener.kept])
     spool.complain = lambda _: None  # the supervisor says it for all
     line.send("hello", record.worker)
     worker.run()

@@ -52,6 +52,8 @@ class Listener:
 
     def __init__(self) -> None:
         self._takes = _TAKES
+        #: The signals that stay blocked.
+        self.kept = HEARD if self._takes else ()
         self._wake, self._waker = wake_pipe()
         if self._takes:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would never come

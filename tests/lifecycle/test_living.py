@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.host import is_running
-from tests.support import Workers, ids_in, until
+from tests.support import Workers, environment, ids_in, until
 
 
 class Listener:
@@ -172,3 +172,21 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_where_it_is(queuectl, backgrou
     until(lambda: " a " in log.with_name("old").read_text())
     pid = int(queuectl.json("worker", "list")[0]["supervisor_pid"])
     assert is_running(pid)
+
+
+UNTAKEN = "from queuectl import signals; signals._TAKES = False; from queuectl.cli import main; main()"
+
+
+def test_where_signals_cannot_be_taken_handlers_hear_them(queuectl, path):
+    """As on systems without sigtimedwait."""
+    queuectl("enqueue", "--id", "a", "-c", "sleep 600")
+    words = [sys.executable, "-c", UNTAKEN, "worker", "start", "--set", "shutdown_grace=0.3"]
+    with subprocess.Popen(words, env=environment(path), stderr=subprocess.DEVNULL) as supervisor:
+        until(lambda: ids_in(path, "processing") == ["a"])
+        queuectl("cancel", "a")
+        until(lambda: ids_in(path, "dead") == ["a"])
+        queuectl("enqueue", "--id", "b", "-c", "sleep 600")
+        until(lambda: ids_in(path, "processing") == ["b"])
+        queuectl("worker", "stop", "--now")
+        assert supervisor.wait(30) == 0
+    assert ids_in(path, "pending") == ["b"]

@@ -86,3 +86,11 @@ def test_a_name_that_fits_no_worker_or_those_of_several_supervisors_stops_nobody
 def test_the_ways_to_choose_workers_exclude_each_other(queuectl, path):
     queuectl("init")
     assert "exclude" in queuectl.refusal("worker", "stop", "--all-hosts", "name", code=2)
+
+
+def test_what_a_command_prints_is_kept_where_proc_is_that_of_another_namespace(queuectl, path):
+    queuectl("enqueue", "--id", "a", "-c", "echo said; echo warned >&2")
+    with Workers(path, prefix=[word for word in ELSEWHERE if word != "--mount-proc"]):
+        until(lambda: ids_in(path, "completed") == ["a"])
+        assert queuectl("logs", "a", "--stdout") == "said\n"
+        queuectl("worker", "stop", "--all-hosts")
