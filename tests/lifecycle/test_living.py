@@ -1,5 +1,6 @@
 """Living on a host: what systemd is told, logs that grow."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl import processes
 from queuectl.host import is_running
 from tests.support import Workers, environment, ids_in, until
 
@@ -181,7 +183,8 @@ def test_where_signals_cannot_be_taken_handlers_hear_them(queuectl, path):
     """As on systems without sigtimedwait."""
     queuectl("enqueue", "--id", "a", "-c", "sleep 600")
     words = [sys.executable, "-c", UNTAKEN, "worker", "start", "--set", "shutdown_grace=0.3"]
-    with subprocess.Popen(words, env=environment(path), stderr=subprocess.DEVNULL) as supervisor:
+    supervisor = subprocess.Popen(words, env=environment(path), stderr=subprocess.DEVNULL)
+    try:
         until(lambda: ids_in(path, "processing") == ["a"])
         queuectl("cancel", "a")
         until(lambda: ids_in(path, "dead") == ["a"])
@@ -189,4 +192,10 @@ def test_where_signals_cannot_be_taken_handlers_hear_them(queuectl, path):
         until(lambda: ids_in(path, "processing") == ["b"])
         queuectl("worker", "stop", "--now")
         assert supervisor.wait(30) == 0
+    finally:
+        supervisor.kill()
+        supervisor.wait(30)
+        for record in (path / "workers").glob("*.json"):
+            processes.kill(json.loads(record.read_text())["pid"])
+            processes.end_all(record.stem, 0)
     assert ids_in(path, "pending") == ["b"]
