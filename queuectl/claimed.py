@@ -26,7 +26,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
-from queuectl import cancellation, disk, filing, gate, units
+from queuectl import cancellation, disk, filing, units
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob, LostClaim, QueuectlError, WrongState
 from queuectl.executor import Ended
@@ -210,7 +210,8 @@ class ClaimedJob:
         filed = filing.file(self._spool, self._claim, self.job, end, self._settings, self._insist)
         if filed:
             # CRASH: dying here leaves those asleep that wait for this end; the rescue of the worker wakes them.
-            self._insist(gate.ended, self._spool, self.id, self.job, filed[1].state)
+            self._insist(self._gate.ended, self.id, self.job, filed[1].state)
+            self._insist(self._gate.tell)
         self._leave()
         if filed is None:
             self._heart.is_lost = True

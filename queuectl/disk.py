@@ -148,7 +148,7 @@ def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = Fa
     fd = -1
     if first:
         try:
-            fd = os.open(path, _APPEND | os.O_EXCL, FILE_MODE)
+            fd = create(path)
         except FileExistsError:
             pass  # `suppress` would be two calls more on the way of every job
     is_new = fd >= 0

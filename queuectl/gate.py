@@ -37,7 +37,7 @@ class Gate:
 
     def enter(self, claim: Claim, job: Job) -> Passage:
         """Let the job pass ("open"), or move it to where it waits, or to dead/; `why` then says the reason."""
-        block = blocked.by_others(self._spool, job) if job.after or job.after_any or job.after_failed else None
+        block = blocked.by_others(self._spool, job) if job.predecessors else None
         if block is None and job.limit:
             if limits.take(self._spool, job.limit, self._worker):
                 self._limit = job.limit
@@ -68,7 +68,8 @@ class Gate:
         if not self._spool.file(claim, target):
             return "lost"
         self._spool.note("dead", name.id, state="dead", reason=why)
-        ended(self._spool, claim.name.id, job, "dead")
+        self.ended(claim.name.id, job, "dead")
+        self.tell()
         return "buried"
 
     def leave(self) -> None:
@@ -82,7 +83,9 @@ class Gate:
     def ended(self, id: str, job: Job, state: str) -> None:
         """The job `id` has come into this state: if it has ended, others may go on, now or after the next `tell`."""
         if state in ENDED:
-            _free_key(self._spool, id, job)
+            if job.unique:
+                with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
+                    unique.let_go(self._spool, job.unique, id)
             if self._is_waited:
                 blocked.ended(self._spool, id)
             else:
@@ -97,16 +100,3 @@ class Gate:
                 for id in self._untold:
                     blocked.ended(self._spool, id)
             self._untold = []
-
-
-def ended(spool: Spool, id: str, job: Job, state: str) -> None:
-    """The job `id` has come into this state: if it has ended, others may go on."""
-    if state in ENDED:
-        _free_key(spool, id, job)
-        blocked.ended(spool, id)
-
-
-def _free_key(spool: Spool, id: str, job: Job) -> None:
-    if job.unique:
-        with suppress(Locked):  # the key is void anyway: whoever wants it looks at this job
-            unique.let_go(spool, job.unique, id)

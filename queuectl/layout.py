@@ -235,7 +235,7 @@ class Layout:
 
     def now(self) -> float:
         """The time by which jobs become due: where several hosts share a spool, that of their file server."""
-        return time.time() if self._is_local else time.time() + self.skew()
+        return time.time() + self.skew()
 
     def skew(self) -> float:
         """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""

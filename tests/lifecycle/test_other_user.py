@@ -65,19 +65,17 @@ def worker(spool):
         supervisor.wait(30)
 
 
-def drop(spool, command):
-    """A job of that user's."""
+def drop(spool, command, owner=NOBODY):
+    """A job of that user's, or of another's that all may read."""
     path = Path(spool.path).parent / "job"
     path.write_text(json.dumps({"command": command, "id": "a"}))
-    os.chown(path, NOBODY, NOBODY)
+    path.chmod(0o644)
+    os.chown(path, owner, owner)
     path.rename(Path(spool.path, "pending", "a.json"))
 
 
 def test_a_drop_of_root_that_cannot_have_its_id_is_rejected_with_a_reason(spool, worker):
-    path = Path(spool.path).parent / "job"
-    path.write_text('{"command": "true", "id": "a"}')
-    path.chmod(0o644)
-    path.rename(Path(spool.path, "pending", "a.json"))
+    drop(spool, "true", owner=0)
 
     if Path("/proc/sys/fs/protected_hardlinks").read_text() == "0\n":
         until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
