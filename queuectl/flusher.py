@@ -21,7 +21,7 @@ from importlib import import_module
 
 from queuectl import disk
 
-#: Seconds between two groups.
+#: Seconds for which outcomes gather until they are synced together.
 INTERVAL = 0.5
 
 
@@ -30,18 +30,19 @@ class Flusher:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._noted = False
-        self._last = 0.0
+        self._due: float | None = None
         self.pid = 0
         import_module("ctypes")  # once here, not in every child
 
     def note(self) -> None:
         """Something happened that must survive a power cut."""
-        self._noted = True
+        if self._due is None:
+            self._due = time.monotonic() + INTERVAL
 
     def hurry(self) -> None:
         """Begin with what is noted, and do not wait for more."""
-        self._last = 0.0
+        if self._due is not None:
+            self._due = 0.0
 
     def ended(self) -> None:
         """The child was collected."""
@@ -49,7 +50,7 @@ class Flusher:
 
     def wakes_at(self) -> float | None:
         """When `flush` has something to do, by the monotonic clock; None: not before the next note or the child's end."""
-        return self._last + INTERVAL if self._noted and not self.pid else None
+        return None if self.pid else self._due
 
     def flush(self) -> None:
         """Start a child for what was noted, if it is time."""
@@ -61,13 +62,13 @@ class Flusher:
         """Make everything durable and wait for it."""
         if self.pid:
             os.waitpid(self.pid, 0)
-        if self._noted:
+        if self._due is not None:
             self._start()
             os.waitpid(self.pid, 0)
         self.pid = 0
 
     def _start(self) -> None:
-        self._noted, self._last = False, time.monotonic()
+        self._due = None
         self.pid = os.fork()
         if not self.pid:
             code = 1
