@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, hooks, host, ids, liveness, probe, renewal, results
+from queuectl import config, disk, host, ids, liveness, probe, renewal, results
 from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
@@ -242,6 +242,10 @@ def schedules(spool: Spool) -> Iterator[Finding]:
 
 def refused_hooks(spool: Spool) -> Iterator[Finding]:
     """Hooks that are not run, because they may be somebody else's."""
+    if disk.mode(spool.at("hooks")) is None:
+        return
+    from queuectl import hooks  # most spools have no hooks
+
     for name, why in hooks.status(spool).items():
         path = spool.at("hooks", name)
         if why and (disk.mode(path) or 0) & 0o022 and spool.trusts(disk.owner(path)):
