@@ -12,6 +12,7 @@ Raises
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -179,8 +180,17 @@ def _bare_fill(bench: Bench, count: int) -> None:
         (bench.directory / "pending" / f"{number:08}").write_text(JOB[2])
 
 
-def _bare(bench: Bench, forever: bool, count: int) -> list[str]:
-    return [bench.arena.python, str(INSIDE / "bare.py"), str(bench.directory), "2"]
+def _tight_fill(bench: Bench, count: int) -> None:
+    (bench.directory / "pending").mkdir()
+    for number in range(count):
+        (bench.directory / "pending" / f"{number:08}-{number}.json").write_text(json.dumps({"command": JOB}))
+
+
+def _ours(script: str) -> Callable[[Bench, bool, int], list[str]]:
+    def argv(bench: Bench, forever: bool, count: int) -> list[str]:
+        return [bench.arena.python, str(INSIDE / script), str(bench.directory), "2"]
+
+    return argv
 
 
 def _loop(module: str) -> Callable[[Bench, bool, int], list[str]]:
@@ -255,6 +265,7 @@ def _nq(bench: Bench, forever: bool, count: int) -> list[str]:
 
 
 PEERS = [
+    Peer("queuectl's files in a tight loop", "yes", _ours("tight.py"), fill=_tight_fill, wakes=False),
     Peer("xargs -P2 (no queue)", "no", _xargs, needs=("xargs",), fill=_commands, wakes=False),
     Peer("dirq, bare loop", "no", _loop("with_dirq"), "with_dirq", ("python:dirq",)),
     Peer("litequeue, bare loop", "barely", _loop("with_litequeue"), "with_litequeue", ("python:litequeue",)),
@@ -271,4 +282,4 @@ PEERS = [
 ]
 
 #: The ceiling: every round has it beside ours.
-BARE = Peer("bare rename spool, Python", "barely", _bare, fill=_bare_fill, wakes=False)
+BARE = Peer("bare rename spool, Python", "barely", _ours("bare.py"), fill=_bare_fill, wakes=False)

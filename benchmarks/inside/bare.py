@@ -1,6 +1,6 @@
 """The bare rename spool: the smallest loop in Python that is still a queue.
 
-It claims by a rename, spawns, waits, and renames to done. There is no record, no log, no retry, no heartbeat and no
+It claims by a rename, spawns, waits, and renames to done or failed. There is no record, no log, no retry, no heartbeat and no
 waking: what queuectl costs beyond this is the price of what it promises.
 
     python bare.py SPOOL WIDTH
@@ -19,7 +19,7 @@ import sys
 
 def work(spool: str, share: int, width: int) -> None:
     """Run every job of our share, then whatever the others have left."""
-    pending, done = os.path.join(spool, "pending"), os.path.join(spool, "done")
+    pending, done, failed = (os.path.join(spool, name) for name in ("pending", "done", "failed"))
     mine = os.path.join(spool, f"mine-{os.getpid()}")
     os.mkdir(mine)
     names = sorted(os.listdir(pending))
@@ -33,14 +33,15 @@ def work(spool: str, share: int, width: int) -> None:
         with open(held) as file:
             command = file.read()
         pid = os.posix_spawn(shell, (shell, "-c", command), environ)
-        os.waitpid(pid, 0)
-        os.rename(held, f"{done}/{name}")
+        _, status = os.waitpid(pid, 0)
+        os.rename(held, f"{failed if status else done}/{name}")
     os.rmdir(mine)
 
 
 def main(spool: str, width: int) -> None:
     """Work with `width` processes until nothing is left."""
-    os.makedirs(os.path.join(spool, "done"), exist_ok=True)
+    for name in ("done", "failed"):
+        os.makedirs(os.path.join(spool, name), exist_ok=True)
     workers = []
     for share in range(width):
         pid = os.fork()
