@@ -36,7 +36,7 @@ from queuectl.ticker import Ticker
 #: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
 SWEEP_INTERVAL = 300.0
 
-#: Seconds until another look after a rescue that came too early.
+#: Seconds until another look after a rescue that came too early, and until the first chores if no worker comes up.
 SOON = 0.1
 
 
@@ -52,13 +52,16 @@ class Chores:
         self.porter, self.janitor = Porter(spool, name, log, self.warn), Janitor(spool, log, self.warn)
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
-        self._beaten = self._swept = -math.inf
+        #: Whether none of them has been done yet.
+        self.is_new = True
+        self._due, self._swept = 0.0, -math.inf
 
     def begin(self) -> None:
-        """Become a supervisor that others see."""
+        """Become a supervisor that others see. The chores wait a moment, or for `hurry`: first the workers get something to do."""
         if self.observer.is_shared:
             self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
+        self._due = time.monotonic() + SOON
 
     def end(self) -> None:
         """Be a supervisor no more."""
@@ -86,17 +89,15 @@ class Chores:
         now = time.monotonic()
         self.notifier.beat()
         self.log.rotate(self.settings.log_size)
-        if now - self._beaten >= self.settings.heartbeat_interval:
-            self._beaten = now
+        if now < self._due and self.is_new:
+            return
+        if now >= self._due:
+            self._due, self.is_new = now + self.settings.heartbeat_interval, False
             self.notifier.status(self.crew.in_words())
-            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy):
+            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy, self._sweep):
                 with self.complaining():
                     chore()
             self.ticker.hurry()
-        if now - self._swept >= SWEEP_INTERVAL:
-            self._swept = now
-            with self.complaining():
-                self._sweep()
         with self.complaining():
             self.porter.tend()
         if time.monotonic() >= self.ticker.wakes_at:
@@ -108,12 +109,13 @@ class Chores:
         self.ticker.hurry()
 
     def hurry(self) -> None:
-        """Somebody has died without a name: look now for what it left."""
-        self._beaten = -math.inf
+        """Do the chores now: the workers are up, or one has died without a name, and who knows what it left."""
+        self._due = 0.0
 
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
-        return min(self._beaten + self.settings.heartbeat_interval, self.ticker.wakes_at, self.notifier.wakes_at(), self.porter.wakes_at())
+        times = self._due, self.notifier.wakes_at()
+        return min(times) if self.is_new else min(*times, self.ticker.wakes_at, self.porter.wakes_at())
 
     # -- what
 
@@ -137,7 +139,7 @@ class Chores:
             self._report(recovery.rescue_worker(self.spool, worker, liveness.read(self.spool, worker)))
             if liveness.read(self.spool, worker):
                 # RACE: it was about to start a command, which has its lock until it is another program.
-                self._beaten = min(self._beaten, time.monotonic() + SOON - self.settings.heartbeat_interval)
+                self._due = min(self._due, time.monotonic() + SOON)
 
     def _report(self, rescued: list[recovery.Rescued]) -> None:
         for job in rescued:
@@ -170,6 +172,9 @@ class Chores:
 
     def _sweep(self) -> None:
         """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""
+        if time.monotonic() - self._swept < SWEEP_INTERVAL:
+            return
+        self._swept = time.monotonic()
         self.spool.sweep()
         liveness.sweep(self.spool)
         closing.sweep(self.spool)

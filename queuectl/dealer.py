@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 
-from queuectl import blocked, disk
+from queuectl import blocked, disk, host
 from queuectl.crew import HELD, Hand
 from queuectl.filename import unstamp
 from queuectl.queue import Drops, Queue
@@ -58,7 +58,7 @@ class Dealer:
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
         self._lost = self._dealt = 0
-        self._ran_out = False
+        self._is_ending: bool | None = False
         self._took = 0.0
         self._pace, self._paused_until = QUICK, 0.0
 
@@ -89,9 +89,12 @@ class Dealer:
     # -- dealing
 
     def deal(self, hands: list[Hand], poll_interval: float) -> None:
-        """Give names to the hands that want some; look for more when there are none."""
+        """Give names to those of all our hands that want some; look for more when there are none.
+
+        The first look is taken at once: the workers are still being born.
+        """
         waiting = [hand for hand in hands if hand.wants]
-        if not waiting or time.monotonic() < max(self._not_before, self._paused_until):
+        if (not waiting and self._scanned) or time.monotonic() < max(self._not_before, self._paused_until):
             return
         self._not_before = time.monotonic() + PATIENCE  # should it fail
         is_paused = self._spool.is_paused()
@@ -110,7 +113,8 @@ class Dealer:
         self._starves = False
         for index, hand in enumerate(waiting):
             if self._turns is None or self._is_turn(hand, len(waiting) - index, self._turns):
-                self._give(hand, among=len(waiting) - index)
+                # Of the last names none gets more than its share of what is left: all end at the same time.
+                self._give(hand, among=(len(hands) if self._queue.is_whole else len(waiting)) - index)
 
     def _is_turn(self, hand: Hand, hungry: int, turns: Turns) -> bool:
         """Whether a hand may have names now; a turn is asked for if there are any."""
@@ -150,7 +154,8 @@ class Dealer:
         held = {name for hand in claiming for name in hand.held}
         # What was left out now is looked at again: its worker may turn out to be busy.
         self._skipped_until = min((hand.held_since + HELD for hand in claiming), default=None)
-        shared = len(self._spool.workers()) > len(hands)
+        ours = tuple(f"{host.place().host}-{hand.pid}-" for hand in hands)
+        shared = not all(name.startswith(ours) for name in self._spool.workers())
         self._versions = self._times()
         self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=shared)
         drops = [*self._queue.drops, *self._spool.submissions()]
@@ -163,6 +168,7 @@ class Dealer:
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
         self._lost = self._dealt = 0
+        self._is_ending = False
         self._took = self._scanned - began
 
     def _has_moved(self) -> bool:
@@ -184,8 +190,10 @@ class Dealer:
         """Hand out names: drops first, half of what is wanted; then jobs, a fair share of those left."""
         now = time.monotonic()
         drops = self._drops.take(max(1, hand.wants // 2), now)
-        share = -(-len(self._queue) // among)
-        files = self._queue.take(min(hand.wants - len(drops), share))
+        wanted, share = hand.wants - len(drops), -(-len(self._queue) // among)
+        if self._queue.is_whole and share < wanted and self._is_ending is False:
+            self._is_ending = True
+        files = self._queue.take(min(wanted, share))
         if not (drops or files):
             return
         for verb, name in [*drops, *(("claim", file) for file in files)]:
@@ -193,7 +201,6 @@ class Dealer:
         hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
         hand.wants = 0
         self._dealt += len(files)
-        self._ran_out = not len(self._queue)
         self.unseen = True
         hand.line.flush()
 
@@ -218,10 +225,12 @@ class Dealer:
             or blocked.sweep(self._spool)
         )
 
-    def has_run_out(self) -> bool:
-        """Whether the last name of a list was dealt since this was last asked."""
-        answer, self._ran_out = self._ran_out, False
-        return answer
+    def is_ending(self) -> bool:
+        """Whether the names have become too few for all who want some; True only once."""
+        if self._is_ending:
+            self._is_ending = None
+            return True
+        return False
 
     def wakes_at(self, hands: list[Hand], poll_interval: float) -> float | None:
         """When to deal again if nothing happens, by the monotonic clock; None: nobody waits."""

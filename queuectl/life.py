@@ -44,7 +44,7 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number for number in SIGNALS if number not in listener.kept])
     spool.complain = lambda _: None  # the supervisor says it for all
-    line.send("hello", record.worker)
+    line.put_off("hello", record.worker)  # it goes with the first wish
     worker.run()
     liveness.dismiss(spool, record.worker)
 

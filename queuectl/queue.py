@@ -44,13 +44,16 @@ def rank(name: str) -> str:
 
 
 class Queue:
-    """What may run now, best last, so that taking is cheap. `next_due`: the time in the name of the next that may not."""
+    """What may run now, best last, so that taking is cheap.
+
+    `next_due`: the time in the name of the next that may not; `is_whole`: nothing that may run was left out.
+    """
 
     def __init__(self) -> None:
         self.fresh: list[str] = []
         self.retries: list[str] = []
         self.drops: list[str] = []
-        self.next_due, self.seen = "", 0
+        self.next_due, self.seen, self.is_whole = "", 0, True
         self._last_was_retry = False
 
     def __len__(self) -> int:
@@ -62,7 +65,7 @@ class Queue:
         With `shared` the order is loosened so that several supervisors do not want the same name first.
         """
         size = min(LARGEST, max(SMALLEST, self.seen // 8))
-        self.next_due, self.drops, self.seen = "", [], 0
+        self.next_due, self.drops, self.seen, self.is_whole = "", [], 0, True
         limit = stamp(now)
         self.fresh = self._best(pending, "pending/", limit, size, without, self.drops)
         self.retries = self._best(failed, "failed/", limit, size, without, None)
@@ -93,6 +96,7 @@ class Queue:
                     del best[size:]
                     worst = best[-1]
         self.seen += seen
+        self.is_whole = self.is_whole and worst == "~" and len(best) <= size
         return sorted(best, reverse=True)[-size:]
 
     @staticmethod

@@ -71,16 +71,18 @@ class Supervisor:
         self.chores.begin()
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         gc.freeze()  # what exists now is shared with every worker, not copied
+        is_ready = False
         try:
             while self.crew.hands or not self.stopping or self.chores.is_busy(self.stopping):
                 self._staff()
-                self._tend()
                 self._deal()
+                self._tend()
                 self._sleep()
-                if len(self.crew.known()) == self.count:
+                if not is_ready and len(self.crew.known()) == self.count:
+                    is_ready = True
                     ready()
                     self.chores.notifier.ready()
-                    ready = lambda: None  # noqa: E731
+                    self.chores.hurry()
         finally:
             self._close()
         self.log.event("stopped", pid=os.getpid())
@@ -202,11 +204,14 @@ class Supervisor:
             return
         hands, rests = self.crew.known(), False
         with self.chores.complaining():
-            self.dealer.deal(hands, self._poll_interval())
-            if self.drain and self.dealer.has_run_out():
+            self.dealer.deal(list(self.crew.hands.values()), self._poll_interval())
+            if self.drain and self.dealer.is_ending():
                 self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
             if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
-                self.stopping = max(self.stopping, 1)
+                if self.chores.is_new:
+                    self.dealer.unseen = True  # they come next, and may find something to do
+                else:
+                    self.stopping = max(self.stopping, 1)
             elif self.dealer.is_idle(hands):
                 rests = True
                 self.sentry.arm(self._private)

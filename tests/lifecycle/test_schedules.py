@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 from queuectl.units import instant, iso
 from tests.support import Workers, ids_in, until
@@ -46,6 +47,18 @@ def test_a_schedule_that_is_added_while_workers_rest_is_noticed_at_once(queuectl
         queuectl("schedule", "add", "tick", "--every", "1s", "-c", "true")
 
         until(lambda: len(ids_in(path, "completed")) >= 3)
+
+
+def test_a_tick_that_is_due_is_run_by_a_drain_of_an_empty_spool(queuectl, path):
+    queuectl("init")
+    queuectl("schedule", "add", "tick", "--every", "1s", "-c", "true")
+    due = time.time() + 1.1
+    until(lambda: time.time() > due)
+
+    queuectl("worker", "start", "--count", "2", "--drain")
+
+    assert ids_in(path, "completed")
+    assert not ids_in(path, "pending")
 
 
 def test_a_schedule_is_noticed_at_the_next_heartbeat_by_workers_that_are_busy(queuectl, path, tmp_path):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from queuectl import dealer as room
+from queuectl import host
 from queuectl.crew import HELD, Hand
 from queuectl.dealer import Dealer
 from queuectl.wire import pair
@@ -59,14 +60,62 @@ def test_names_are_shared_fairly_and_given_once(spool, dealer, hands, clock):
     assert len(set().union(*(hand.held for hand in hands))) == 6
 
 
+def test_of_the_last_names_a_worker_gets_its_share_of_what_is_left_however_many_it_wants(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 27)
+    given = []
+    for turn in range(6):
+        hand = hands[turn % 3]
+        hand.wants = 64
+        dealer.deal(hands, 3600)
+        given.append(len(hand.held))
+
+    assert given == [9, 6, 4, 3, 2, 1]
+
+
+def test_names_are_given_as_wanted_while_more_wait_than_were_listed(spool, dealer, hands, clock, monkeypatch):
+    monkeypatch.setattr("queuectl.queue.SMALLEST", 20)
+    spool.enqueue_all(["true"] * 21)
+    hands[0].wants = 20
+    dealer.deal(hands, 3600)
+
+    assert len(hands[0].held) == 20
+
+
+def test_the_first_look_is_taken_before_any_worker_wants_something(spool, dealer, hands, clock, monkeypatch):
+    spool.enqueue_all(["true"] * 3)
+    scans = []
+    real = spool.names
+    monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or real(state))
+    dealer.deal(hands, 3600)
+    assert "pending" in scans
+
+    scans.clear()
+    hands[0].wants = 1
+    dealer.deal(hands, 3600)
+
+    assert (len(hands[0].held), scans) == (1, [])
+
+
+@pytest.mark.parametrize(("name", "is_mixed"), [(None, False), ("{host}-0-abc", False), ("elsewhere-0-abc", True), ("{host}-77-abc", True)])
+def test_the_order_is_loosened_only_for_other_supervisors_workers(spool, path, dealer, hands, clock, monkeypatch, name, is_mixed):
+    spool.enqueue_all(["true"] * 3)
+    if name:
+        (path / "processing" / name.format(host=host.place().host)).mkdir()
+    mixed = []
+    monkeypatch.setattr("queuectl.queue.mix", lambda names: mixed.append(names) or names)
+    dealer.deal(hands, 3600)
+
+    assert bool(mixed) == is_mixed
+
+
 def test_a_name_that_waits_behind_a_long_job_is_given_to_another(spool, dealer, hands, clock):
     spool.enqueue_all(["true"] * 4)
     busy, idle = hands[:2]
     busy.wants = 4
-    dealer.deal([busy, idle], 3600)
+    dealer.deal([busy], 3600)
     assert len(busy.held) == 4
 
-    idle.wants = 2
+    idle.wants = 4
     dealer.deal([busy, idle], 3600)
     assert idle.held == set()
     assert dealer.wakes_at([busy, idle], 3600) == pytest.approx(clock.now + HELD)
@@ -158,7 +207,7 @@ def test_nobody_waits_nobody_looks(dealer, hands):
 def test_a_list_of_which_every_fourth_name_was_taken_by_others_is_made_anew(spool, dealer, hands, clock, monkeypatch, lost, looks):
     spool.enqueue_all(["true"] * 40)
     hands[0].wants = 20
-    dealer.deal(hands, 3600)
+    dealer.deal(hands[:1], 3600)
     scans = []
     real = spool.names
     monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or real(state))
@@ -207,12 +256,12 @@ def test_a_list_lasts_ten_times_as_long_as_it_took_to_make(spool, dealer, hands,
     assert bool(scans) == looks
 
 
-def test_the_dealer_says_once_that_it_has_dealt_the_last_name(spool, dealer, hands, clock):
-    spool.enqueue_all(["true"] * 3)
+def test_the_dealer_says_once_that_the_names_are_coming_to_an_end(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 20)
     found = []
     for _ in range(4):
-        hands[0].wants = 1
+        hands[0].wants = 5
         dealer.deal(hands, 3600)
-        found.append(dealer.has_run_out())
+        found.append(dealer.is_ending())
 
     assert found == [False, False, True, False]
