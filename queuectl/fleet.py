@@ -47,7 +47,7 @@ class Fleet:
         for stop in _STOPS:
             if signal.getsignal(stop) != signal.SIG_IGN:
                 signal.signal(stop, self._on_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, signals.ring)
         # RACE: a supervisor that has just ended may be given a turn; the command line dies of a closed pipe.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in range(len(self._supervise)):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from queuectl import disk, host, liveness
 from queuectl.crew import SIGNALS
@@ -59,6 +60,7 @@ def _enroll(spool: Spool, supervisor: str, log: Log) -> tuple[liveness.Record, i
             if not told:
                 log.event("stuck", pid=os.getpid(), reason=f"cannot become a worker: {error}; trying again until it works")
                 told = True
-        if signal.sigtimedwait({signal.SIGTERM, signal.SIGQUIT}, PATIENCE):
+        time.sleep(PATIENCE)  # no signal ends it: SIGNALS are blocked
+        if signal.sigpending() & {signal.SIGTERM, signal.SIGQUIT}:
             return None
     return None

@@ -38,6 +38,10 @@ def wake_pipe() -> tuple[int, int]:
     return reader, writer
 
 
+def ring(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing else than let the signal ring the wake pipe."""
+
+
 def drain(wake: int) -> None:
     """Empty the wake pipe."""
     try:
@@ -51,19 +55,18 @@ class Listener:
     """Lets the signals of this process wait until it listens, from now on to `close`."""
 
     def __init__(self) -> None:
-        self._takes = _TAKES
-        #: The signals that stay blocked.
-        self.kept = HEARD if self._takes else ()
+        #: The signals that stay blocked, and are taken; none where the system cannot.
+        self.kept = HEARD if _TAKES else ()
         self._wake, self._waker = wake_pipe()
-        if self._takes:
+        if self.kept:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would never come
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         else:
-            signal.signal(signal.SIGCHLD, _nothing)
+            signal.signal(signal.SIGCHLD, ring)
 
     def hear(self, seconds: float) -> None:
         """Wait so long, at most until one of our signals has come or a child has ended; the handler has run then."""
-        if not self._takes:
+        if not self.kept:
             self._sleep(None, seconds)
             return
         heard = signal.sigtimedwait(HEARD, seconds)
@@ -72,7 +75,7 @@ class Listener:
 
     def attend(self, fd: int) -> bool:
         """Wait until `fd` is readable (True), or a signal has come."""
-        if not self._takes:
+        if not self.kept:
             return self._sleep(fd, None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         try:
@@ -95,12 +98,8 @@ class Listener:
         signal.set_wakeup_fd(-1)
         os.close(self._wake)
         os.close(self._waker)
-        if self._takes:
+        if self.kept:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """A handler makes a signal ring the wake pipe."""
 
 
 def _obey(number: int) -> None:
