@@ -56,9 +56,9 @@ class Attempts:
 
     def run(self, claim: Claim, job: Job, settings: Settings) -> executor.Ended:
         """Run the job's command to its end."""
-        env = self._environ.copy()
+        env = self._environ  # what is set below is set anew for each job
         if job.env:
-            env.update({name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"})
+            env = env | {name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"}
         env[b"QUEUECTL_JOB_ID"] = claim.name.id.encode()
         env[b"QUEUECTL_ATTEMPT"] = b"%d" % claim.name.attempts
         env[b"QUEUECTL_WORKER"] = claim.worker.encode()

@@ -23,7 +23,7 @@ from itertools import islice
 from queuectl.filename import STAMP, decode, has_shape, is_drop, stamp
 
 #: The fewest and the most names that a queue holds ready at a time.
-SMALLEST, LARGEST = 1000, 100_000
+SMALLEST, LARGEST = 5000, 100_000
 
 #: Names that stay together, and how many of them are mixed, when several supervisors share a spool.
 BLOCK, MIXED = 32, 1024
