@@ -163,8 +163,11 @@ class Chores:
                 self.porter.ended(pid)
 
     def is_busy(self, stopping: int) -> bool:
-        """Whether there is something to be done before a supervisor that is `stopping` may end: hooks, unless it must end now."""
-        return stopping < 2 and self.porter.is_busy()
+        """Whether there is something to be done before a supervisor that is `stopping` may end, unless it must end now.
+
+        That is all of the chores once, and then the hooks.
+        """
+        return stopping < 2 and (self.is_new or self.porter.is_busy())
 
     def _tidy(self) -> None:
         self.porter.refresh(self.observer)

@@ -1,0 +1,47 @@
+"""The chores: when they are done for the first time."""
+
+import os
+import time
+
+import pytest
+
+from queuectl import chores as room
+from queuectl.chores import Chores
+from queuectl.crew import Crew
+from queuectl.log import Log
+
+
+@pytest.fixture
+def chores(spool, monkeypatch):
+    monkeypatch.setattr(room, "SOON", 60.0)  # longer than any test, however slow this machine is
+    null = os.open(os.devnull, os.O_WRONLY)
+    chores = Chores(spool, "super-1-abc", Crew(), Log(null, "text"), lambda: None)
+    chores.begin()
+    yield chores
+    chores.end()
+    os.close(null)
+
+
+def test_the_first_chores_wait_until_the_workers_are_up(chores, path):
+    chores.tend()
+    assert chores.is_new
+    assert not list(path.glob("pruned.*"))
+
+    chores.hurry()
+    chores.tend()
+
+    assert not chores.is_new
+    assert list(path.glob("pruned.*"))
+
+
+def test_without_workers_they_come_soon_all_the_same(chores):
+    assert chores.wakes_at() <= time.monotonic() + room.SOON
+
+
+def test_a_supervisor_does_not_end_before_its_first_chores_unless_it_must(chores):
+    assert (chores.is_busy(1), chores.is_busy(2)) == (True, False)
+
+    chores.hurry()
+    chores.tend()
+
+    assert not chores.is_busy(1)
