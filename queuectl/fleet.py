@@ -25,9 +25,6 @@ from queuectl.errors import QueuectlError
 from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
 
-#: The signals that stop a fleet.
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
 
 class Fleet:
     """Runs supervisors, each by a call of one of `supervise` in its own process, with `count` turns among them."""
@@ -44,9 +41,7 @@ class Fleet:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until all supervisors have ended; `ready` is called once when all are up."""
         self._wake, self._waker = signals.wake_pipe()
-        for stop in _STOPS:
-            if signal.getsignal(stop) != signal.SIG_IGN:
-                signal.signal(stop, self._on_stop)
+        signals.stop_by(self._on_stop)
         signal.signal(signal.SIGCHLD, signals.ring)
         # RACE: a supervisor that has just ended may be given a turn; the command line dies of a closed pipe.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -65,11 +60,11 @@ class Fleet:
 
     def _start(self, number: int) -> None:
         here, there = wire.pair()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)
         pid = os.fork()
         if not pid:
             self._be_supervisor(number, there, here)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
         there.close()
         self._pids[pid] = number
         self._round.add(number, here)
@@ -83,11 +78,11 @@ class Fleet:
                 os.close(fd)
             for end in (other, *self._round.lines.values()):
                 end.close()
-            for signum in _STOPS:
+            for signum in signals.STOPS:
                 # Ctrl+C and a closed terminal reach the whole group; the fleet says what they mean.
                 signal.signal(signum, signal.SIG_IGN if signum in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
             # RACE: a TERM that came since the fork is still pending; it ends us as it would have ended the fleet.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
             self._supervise[number](Turns(line), partial(line.send, "ready"))
             code = 0
         except (QueuectlError, OSError) as error:

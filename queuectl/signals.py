@@ -20,7 +20,11 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable
 from types import FrameType
+
+#: What stops those who run workers.
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 #: What a Listener hears. SIGCHLD only ends a wait.
 HEARD = (int(signal.SIGCHLD), int(signal.SIGTERM), int(signal.SIGQUIT), int(signal.SIGUSR1))
@@ -40,6 +44,13 @@ def wake_pipe() -> tuple[int, int]:
 
 def ring(number: int, frame: FrameType | None) -> None:
     """A handler that does nothing else than let the signal ring the wake pipe."""
+
+
+def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let `handler` hear what stops us; but INT and HUP stay ignored if they are: nohup, or a shell's &, wants that."""
+    for number in STOPS:
+        if number not in (signal.SIGINT, signal.SIGHUP) or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def drain(wake: int) -> None:

@@ -93,10 +93,7 @@ class Supervisor:
 
     def _open_signals(self) -> None:
         self.wake, self.waker = signals.wake_pipe()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            # nohup, or a shell's &, wants these two ignored; the others are how we are stopped.
-            if number not in (signal.SIGHUP, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._on_stop)
+        signals.stop_by(self._on_stop)
         signal.signal(signal.SIGCHLD, signals.ring)
         # The command line dies of a closed pipe like every Unix tool; we have workers at the other ends of ours.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)

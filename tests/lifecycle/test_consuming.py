@@ -189,7 +189,9 @@ def test_worker_stop_lets_a_consumer_finish_its_job_and_end(queuectl, spool, pat
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_that_python_turns_into_exceptions_give_the_job_back(spool, path, tmp_path, number):
     spool.enqueue("true", id="a")
-    code = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n" + HOLDING
+    # A shell that runs the tests in the background has them ignore SIGINT.
+    interrupts = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n{interrupts}\n{HOLDING}"
     with Program(code, tmp_path) as program:
         until(program.runs)
         program.process.send_signal(number)

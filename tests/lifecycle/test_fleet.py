@@ -47,6 +47,16 @@ def test_one_spool_alone_may_use_all_workers(spools, tmp_path):
     assert crowds() == (3, 30)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_script_starts_with_an_ampersand_is_ended_by_quit(spools, count):
+    """A shell without job control lets what it starts with & ignore INT and QUIT."""
+    behind = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
+    with Workers(spools[0], *words(spools[:count]), prefix=behind) as workers:
+        until(lambda: workers.events("supervising"))
+        workers.process.send_signal(signal.SIGQUIT)
+        workers.process.wait(20)
+
+
 def test_a_supervisor_that_is_stopped_or_killed_leaves_its_turns_to_the_others(spools, tmp_path):
     Spool(spools[0]).enqueue({"command": "sleep 600", "id": "long"})
     Spool(spools[1]).make()
