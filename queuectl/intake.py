@@ -30,6 +30,9 @@ TMP_AGE = 3600
 #: Jobs that one bulk enqueue makes durable together.
 BULK = 1000
 
+#: Files that are synced at the same time, if there are as many as this is worth.
+AT_ONCE, MANY = 8, 64
+
 T = TypeVar("T")
 
 
@@ -101,8 +104,7 @@ class Intake(Moves):
         try:
             for job, data in jobs:
                 prepared.append((job, *self._prepared(job, data, state=state, many=True)))
-            for _, temporary, _ in prepared:
-                disk.sync(temporary)
+            _sync([temporary for _, temporary, _ in prepared])
             # CRASH: dying from here on leaves ids in lists of batches that are nowhere; they are ignored.
             batches.note(self, ((job.batch, entry.name.id) for job, _, entry in prepared))
             for _, temporary, entry in prepared:
@@ -251,3 +253,20 @@ class Intake(Moves):
             return True  # of an earlier boot of this host
         modified = disk.modified(self.at("tmp", name))
         return modified is not None and self.now() - modified > TMP_AGE
+
+
+def _sync(paths: list[str]) -> None:
+    """Make these files durable. Each sync asks the disk to empty its cache, and those that ask while it does so are served together."""
+    if len(paths) < MANY:
+        _sync_each(paths)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # takes as long to load as some files to sync
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(_sync_each, [paths[start::AT_ONCE] for start in range(AT_ONCE)]):
+            pass  # an error of any of them is raised here
+
+
+def _sync_each(paths: list[str]) -> None:
+    for path in paths:
+        disk.sync(path)

@@ -1,12 +1,13 @@
 """Coming in: enqueue, ids, the spool itself."""
 
+import errno
 import json
 import multiprocessing
 import os
 
 import pytest
 
-from queuectl import Job, Spool, disk, ids
+from queuectl import Job, Spool, disk, ids, intake
 from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import decode
 from queuectl.layout import MADE, STATES
@@ -113,6 +114,35 @@ def test_many_jobs_keep_their_order(spool, path):
 
     assert len(set(made)) == 2500
     assert ids_in(path, "pending") == sorted(made)
+
+
+@pytest.mark.parametrize("count", [3, 2 * intake.MANY])
+def test_of_many_jobs_every_file_is_synced_before_the_first_is_moved(spool, monkeypatch, count):
+    synced, moved = [], []
+    sync, rename = disk.sync, disk.rename
+    monkeypatch.setattr(disk, "sync", lambda path: synced.append(path) or sync(path))
+    monkeypatch.setattr(disk, "rename", lambda old, new: moved.append((old, set(synced))) or rename(old, new))
+
+    spool.enqueue_all(["true"] * count)
+
+    assert len(moved) == count
+    assert {old for old, _ in moved} <= moved[0][1]
+
+
+@pytest.mark.parametrize("count", [3, 2 * intake.MANY])
+def test_a_file_of_many_that_cannot_be_synced_stops_them_all(spool, path, monkeypatch, count):
+    left, sync = iter(range(count)), disk.sync
+
+    def fail(path):
+        if next(left) == count // 2:
+            raise OSError(errno.EIO, "broken", path)
+        sync(path)
+
+    monkeypatch.setattr(disk, "sync", fail)
+    with pytest.raises(OSError, match="broken"):
+        spool.enqueue_all(["true"] * count)
+
+    assert names(path, "pending") == names(path, "tmp") == []
 
 
 def test_a_wrong_job_among_many_stops_them_all(spool, path):
