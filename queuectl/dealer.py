@@ -191,7 +191,7 @@ class Dealer:
         now = time.monotonic()
         drops = self._drops.take(max(1, hand.wants // 2), now)
         wanted, share = hand.wants - len(drops), -(-len(self._queue) // among)
-        if self._queue.is_whole and share < wanted and self._is_ending is False:
+        if self._queue.is_whole and 0 < share < wanted and self._is_ending is False:
             self._is_ending = True
         files = self._queue.take(min(wanted, share))
         if not (drops or files):

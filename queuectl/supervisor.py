@@ -209,6 +209,7 @@ class Supervisor:
                     self.dealer.unseen = True  # they come next, and may find something to do
                 else:
                     self.stopping = max(self.stopping, 1)
+                    self.flusher.hurry()  # while the workers leave
             elif self.dealer.is_idle(hands):
                 rests = True
                 self.sentry.arm(self._private)

@@ -265,3 +265,10 @@ def test_the_dealer_says_once_that_the_names_are_coming_to_an_end(spool, dealer,
         found.append(dealer.is_ending())
 
     assert found == [False, False, True, False]
+
+
+def test_nothing_comes_to_an_end_where_there_is_nothing(dealer, hands, clock):
+    hands[0].wants = 5
+    dealer.deal(hands, 3600)
+
+    assert not dealer.is_ending()
