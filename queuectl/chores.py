@@ -94,10 +94,15 @@ class Chores:
         if now >= self._due:
             self._due, self.is_new = now + self.settings.heartbeat_interval, False
             self.notifier.status(self.crew.in_words())
-            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy, self._sweep):
+            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy):
                 with self.complaining():
                     chore()
+            self._due = min(self._due, now + self.settings.heartbeat_interval)  # it may be another one by now
             self.ticker.hurry()
+        if now - self._swept >= SWEEP_INTERVAL:
+            self._swept = now
+            with self.complaining():
+                self._sweep()
         with self.complaining():
             self.porter.tend()
         if time.monotonic() >= self.ticker.wakes_at:
@@ -175,9 +180,6 @@ class Chores:
 
     def _sweep(self) -> None:
         """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""
-        if time.monotonic() - self._swept < SWEEP_INTERVAL:
-            return
-        self._swept = time.monotonic()
         self.spool.sweep()
         liveness.sweep(self.spool)
         closing.sweep(self.spool)

@@ -201,6 +201,7 @@ class Consumer:
         if self._heart is None:
             self._spool.restore()  # somebody may have removed workers/
             self._heart = Heart(self._spool, log.warning)
+            self._hand.name = self._heart.worker
         return self._heart
 
     def _tend(self, heart: Heart) -> Heart:

@@ -35,9 +35,13 @@ class Hand:
         self.held: set[str] = set()
         self.held_since = 0.0
 
+    def is_quick(self) -> bool:
+        """Whether it was given names only just now, and so is likely to want more soon."""
+        return time.monotonic() - self.held_since < HELD
+
     def is_claiming(self) -> bool:
         """Whether it was given names that it may be about to claim; after a while it is busy with a long job instead."""
-        return bool(self.held) and time.monotonic() - self.held_since < HELD
+        return bool(self.held) and self.is_quick()
 
 
 class Crew:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 
-from queuectl import blocked, disk, host
+from queuectl import blocked, disk
 from queuectl.crew import HELD, Hand
 from queuectl.filename import unstamp
 from queuectl.queue import Drops, Queue
@@ -59,6 +59,7 @@ class Dealer:
         self.unseen, self._rang = True, False
         self._lost = self._dealt = 0
         self._is_ending: bool | None = False
+        self._is_shared = False
         self._took = 0.0
         self._pace, self._paused_until = QUICK, 0.0
 
@@ -111,10 +112,16 @@ class Dealer:
             self._look(hands)
             self._not_before = 0.0
         self._starves = False
+        sharing = self._sharing(hands, waiting)
         for index, hand in enumerate(waiting):
             if self._turns is None or self._is_turn(hand, len(waiting) - index, self._turns):
-                # Of the last names none gets more than its share of what is left: all end at the same time.
-                self._give(hand, among=(len(hands) if self._queue.is_whole else len(waiting)) - index)
+                self._give(hand, among=sharing - index)
+
+    def _sharing(self, hands: list[Hand], waiting: list[Hand]) -> int:
+        """Among how many hands the names are shared: those that wait; if the names are the last, all that soon will."""
+        if self._turns or not self._queue.is_whole:
+            return len(waiting)
+        return sum(hand.wants > 0 or hand.is_quick() for hand in hands)
 
     def _is_turn(self, hand: Hand, hungry: int, turns: Turns) -> bool:
         """Whether a hand may have names now; a turn is asked for if there are any."""
@@ -154,10 +161,9 @@ class Dealer:
         held = {name for hand in claiming for name in hand.held}
         # What was left out now is looked at again: its worker may turn out to be busy.
         self._skipped_until = min((hand.held_since + HELD for hand in claiming), default=None)
-        ours = tuple(f"{host.place().host}-{hand.pid}-" for hand in hands)
-        shared = not all(name.startswith(ours) for name in self._spool.workers())
+        self._is_shared = self._has_company(hands)
         self._versions = self._times()
-        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=shared)
+        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=self._is_shared)
         drops = [*self._queue.drops, *self._spool.submissions()]
         self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
         if not self._trusts_times:
@@ -170,6 +176,17 @@ class Dealer:
         self._lost = self._dealt = 0
         self._is_ending = False
         self._took = self._scanned - began
+
+    def _has_company(self, hands: list[Hand]) -> bool:
+        """Whether there are workers beside ours. Before the first of ours is up nobody knows who is alive: see `reconsider`."""
+        known = {hand.name for hand in hands if hand.name}
+        others = sum(name not in known for name in self._spool.workers())
+        return bool(known) and others > len(hands) - len(known)
+
+    def reconsider(self, hands: list[Hand]) -> None:
+        """Whoever is there now is alive: make the first list anew if it was made as if we were alone, and we are not."""
+        if not self._is_shared and self._has_company(hands):
+            self.rang()
 
     def _has_moved(self) -> bool:
         """Whether a timed look is worth while: on a local disk an untouched directory has nothing new."""
@@ -191,7 +208,7 @@ class Dealer:
         now = time.monotonic()
         drops = self._drops.take(max(1, hand.wants // 2), now)
         wanted, share = hand.wants - len(drops), -(-len(self._queue) // among)
-        if self._queue.is_whole and 0 < share < wanted and self._is_ending is False:
+        if self._queue.is_whole and 0 < share <= wanted and self._is_ending is False:
             self._is_ending = True
         files = self._queue.take(min(wanted, share))
         if not (drops or files):

@@ -14,7 +14,9 @@ Raises
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from queuectl import batches, config, disk, host, ids, precedence, renewal, unique
@@ -257,16 +259,37 @@ class Intake(Moves):
 
 def _sync(paths: list[str]) -> None:
     """Make these files durable. Each sync asks the disk to empty its cache, and those that ask while it does so are served together."""
-    if len(paths) < MANY:
-        _sync_each(paths)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # takes as long to load as some files to sync
+    import threading  # for many files only
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(_sync_each, [paths[start::AT_ONCE] for start in range(AT_ONCE)]):
-            pass  # an error of any of them is raised here
+    left, errors = deque(paths), list[BaseException]()
+
+    def help_out() -> None:
+        try:
+            _sync_each(left)
+        except BaseException as error:
+            errors.append(error)
+            left.clear()
+
+    helpers = [threading.Thread(target=help_out) for _ in range(AT_ONCE - 1)] if len(paths) >= MANY else []
+    started = []
+    try:
+        with suppress(RuntimeError):  # no thread more for this user, or the program is ending: the rest is ours
+            for helper in helpers:
+                helper.start()
+                started.append(helper)
+        _sync_each(left)
+    finally:
+        left.clear()  # whoever interrupts us waits for one file of each
+        for helper in started:
+            helper.join()
+    if errors:
+        raise errors[0]
 
 
-def _sync_each(paths: list[str]) -> None:
-    for path in paths:
+def _sync_each(left: deque[str]) -> None:
+    while True:
+        try:
+            path = left.popleft()
+        except IndexError:
+            return
         disk.sync(path)

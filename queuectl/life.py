@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
-from queuectl import disk, host, liveness
+from queuectl import disk, host, liveness, signals
 from queuectl.crew import SIGNALS
 from queuectl.log import Log
 from queuectl.signals import Listener
@@ -60,7 +59,6 @@ def _enroll(spool: Spool, supervisor: str, log: Log) -> tuple[liveness.Record, i
             if not told:
                 log.event("stuck", pid=os.getpid(), reason=f"cannot become a worker: {error}; trying again until it works")
                 told = True
-        time.sleep(PATIENCE)  # no signal ends it: SIGNALS are blocked
-        if signal.sigpending() & {signal.SIGTERM, signal.SIGQUIT}:
+        if signals.await_blocked((signal.SIGTERM, signal.SIGQUIT), PATIENCE):
             return None
     return None

@@ -20,7 +20,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 #: What stops those who run workers.
@@ -51,6 +52,14 @@ def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in STOPS:
         if number not in (signal.SIGINT, signal.SIGHUP) or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def await_blocked(numbers: Iterable[int], seconds: float) -> bool:
+    """Wait so long for one of these signals, which are blocked; False: none has come."""
+    if _TAKES:
+        return signal.sigtimedwait(numbers, seconds) is not None
+    time.sleep(seconds)
+    return bool(signal.sigpending() & set(numbers))
 
 
 def drain(wake: int) -> None:

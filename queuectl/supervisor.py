@@ -75,8 +75,13 @@ class Supervisor:
         try:
             while self.crew.hands or not self.stopping or self.chores.is_busy(self.stopping):
                 self._staff()
-                self._deal()
+                if is_new := self.chores.is_new:
+                    self._deal()  # the first names come before the first chores
                 self._tend()
+                if not is_new:
+                    self._deal()
+                elif not self.chores.is_new:
+                    self._reconsider()
                 self._sleep()
                 if not is_ready and len(self.crew.known()) == self.count:
                     is_ready = True
@@ -215,6 +220,10 @@ class Supervisor:
                 self.sentry.arm(self._private)
         if not rests:
             self.sentry.stand_down()
+
+    def _reconsider(self) -> None:
+        with self.chores.complaining():
+            self.dealer.reconsider(list(self.crew.hands.values()))
 
     def _poll_interval(self) -> float:
         interval = self.chores.settings.poll_interval

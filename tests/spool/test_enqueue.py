@@ -4,6 +4,9 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -142,6 +145,56 @@ def test_a_file_of_many_that_cannot_be_synced_stops_them_all(spool, path, monkey
     with pytest.raises(OSError, match="broken"):
         spool.enqueue_all(["true"] * count)
 
+    assert names(path, "pending") == names(path, "tmp") == []
+
+
+def test_many_jobs_are_enqueued_where_no_thread_can_be_started(spool, path, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    spool.enqueue_all(["true"] * (2 * intake.MANY))
+
+    assert len(names(path, "pending")) == 2 * intake.MANY
+
+
+@pytest.mark.parametrize("turn", ["thread", "atexit"])
+def test_many_jobs_are_enqueued_while_the_program_ends(path, turn):
+    """By a thread that outlives the main one, or by what is left for the very end."""
+    start = {"thread": "threading.Thread(target=act).start()", "atexit": "atexit.register(act)"}[turn]
+    code = f"""
+import atexit, sys, threading
+from queuectl import Spool
+spool = Spool(sys.argv[1])
+spool.enqueue_all(["true"] * 100)
+def act():
+    if {turn == "thread"}:
+        threading.main_thread().join()
+    spool.enqueue_all(["true"] * 100)
+{start}
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=50, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(names(path, "pending")) == 200
+
+
+def test_who_interrupts_a_bulk_enqueue_does_not_wait_for_all_files(spool, path, monkeypatch):
+    synced, sync, interrupted = [], disk.sync, threading.Event()
+
+    def interrupt(path):
+        synced.append(path)
+        if threading.current_thread() is threading.main_thread():
+            interrupted.set()
+            raise KeyboardInterrupt
+        interrupted.wait(10)
+        sync(path)
+
+    monkeypatch.setattr(disk, "sync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        spool.enqueue_all(["true"] * 500)
+
+    assert len(synced) < 250
     assert names(path, "pending") == names(path, "tmp") == []
 
 

@@ -45,3 +45,12 @@ def test_a_supervisor_does_not_end_before_its_first_chores_unless_it_must(chores
     chores.tend()
 
     assert not chores.is_busy(1)
+
+
+def test_another_heartbeat_interval_counts_from_the_beat_that_reads_it(chores, path):
+    (path / "config.json").write_text('{"heartbeat_interval": 0.5}')
+    chores.hurry()
+    before = time.monotonic()
+    chores.tend()
+
+    assert before <= chores.wakes_at() <= time.monotonic() + 0.5

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from queuectl import dealer as room
-from queuectl import host
 from queuectl.crew import HELD, Hand
 from queuectl.dealer import Dealer
 from queuectl.wire import pair
@@ -61,7 +60,8 @@ def test_names_are_shared_fairly_and_given_once(spool, dealer, hands, clock):
 
 
 def test_of_the_last_names_a_worker_gets_its_share_of_what_is_left_however_many_it_wants(spool, dealer, hands, clock):
-    spool.enqueue_all(["true"] * 27)
+    spool.enqueue_all(["true"] * 30)
+    give_one_each(dealer, hands)
     given = []
     for turn in range(6):
         hand = hands[turn % 3]
@@ -70,6 +70,22 @@ def test_of_the_last_names_a_worker_gets_its_share_of_what_is_left_however_many_
         given.append(len(hand.held))
 
     assert given == [9, 6, 4, 3, 2, 1]
+
+
+def give_one_each(dealer, hands):
+    for hand in hands:
+        hand.wants = 1
+    dealer.deal(hands, 3600)
+
+
+def test_who_is_busy_with_a_long_job_gets_no_share_of_the_last_names(spool, dealer, hands, clock):
+    spool.enqueue_all(["true"] * 30)
+    give_one_each(dealer, hands)
+    clock.now += HELD + 0.01
+    hands[0].wants = 64
+    dealer.deal(hands, 3600)
+
+    assert len(hands[0].held) == 27
 
 
 def test_names_are_given_as_wanted_while_more_wait_than_were_listed(spool, dealer, hands, clock, monkeypatch):
@@ -96,16 +112,52 @@ def test_the_first_look_is_taken_before_any_worker_wants_something(spool, dealer
     assert (len(hands[0].held), scans) == (1, [])
 
 
-@pytest.mark.parametrize(("name", "is_mixed"), [(None, False), ("{host}-0-abc", False), ("elsewhere-0-abc", True), ("{host}-77-abc", True)])
-def test_the_order_is_loosened_only_for_other_supervisors_workers(spool, path, dealer, hands, clock, monkeypatch, name, is_mixed):
-    spool.enqueue_all(["true"] * 3)
-    if name:
-        (path / "processing" / name.format(host=host.place().host)).mkdir()
+@pytest.fixture
+def mixed(monkeypatch):
+    """The lists whose order was loosened."""
     mixed = []
     monkeypatch.setattr("queuectl.queue.mix", lambda names: mixed.append(names) or names)
+    return mixed
+
+
+@pytest.mark.parametrize(("names", "is_mixed"), [([], False), (["w0", "w1"], False), (["w0", "elsewhere"], True), (["elsewhere"], True)])
+def test_the_order_is_loosened_only_for_other_supervisors_workers(spool, path, dealer, hands, clock, mixed, names, is_mixed):
+    spool.enqueue_all(["true"] * 3)
+    for name in names:
+        (path / "processing" / name).mkdir()
     dealer.deal(hands, 3600)
 
     assert bool(mixed) == is_mixed
+
+
+def test_a_worker_of_ours_that_has_not_said_its_name_is_no_other_supervisors(spool, path, dealer, hands, clock, mixed):
+    spool.enqueue_all(["true"] * 3)
+    hands[0].name = ""
+    for name in ("w0", "w1", "w2"):
+        (path / "processing" / name).mkdir()
+    dealer.deal(hands, 3600)
+
+    assert not mixed
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_whom_the_first_look_finds_counts_only_if_it_is_still_there_after_the_first_chores(spool, path, dealer, hands, clock, mixed, stays):
+    spool.enqueue_all(["true"] * 3)
+    other = path / "processing" / "other"
+    other.mkdir()
+    names, hands[0].name, hands[1].name, hands[2].name = [hand.name for hand in hands], "", "", ""
+    dealer.deal(hands, 3600)
+    assert not mixed
+
+    for hand, name in zip(hands, names, strict=True):
+        hand.name = name
+    if not stays:
+        other.rmdir()
+    dealer.reconsider(hands)
+    hands[0].wants = 1
+    dealer.deal(hands, 3600)
+
+    assert bool(mixed) == stays
 
 
 def test_a_name_that_waits_behind_a_long_job_is_given_to_another(spool, dealer, hands, clock):
@@ -115,7 +167,7 @@ def test_a_name_that_waits_behind_a_long_job_is_given_to_another(spool, dealer, 
     dealer.deal([busy], 3600)
     assert len(busy.held) == 4
 
-    idle.wants = 4
+    idle.wants = 2
     dealer.deal([busy, idle], 3600)
     assert idle.held == set()
     assert dealer.wakes_at([busy, idle], 3600) == pytest.approx(clock.now + HELD)
@@ -264,7 +316,7 @@ def test_the_dealer_says_once_that_the_names_are_coming_to_an_end(spool, dealer,
         dealer.deal(hands, 3600)
         found.append(dealer.is_ending())
 
-    assert found == [False, False, True, False]
+    assert found == [False, False, False, True]
 
 
 def test_nothing_comes_to_an_end_where_there_is_nothing(dealer, hands, clock):

@@ -103,7 +103,7 @@ def test_imports_go_down_only(path):
         ("cronsim", {"cron"}),
         ("zoneinfo", {"cron", "host"}),
         ("subprocess", {"processes", "testing"}),
-        ("threading", {"heart", "claimed"}),
+        ("threading", {"heart", "claimed", "intake"}),
         ("curses", {"cli"}),
         ("pytest", {"pytest_plugin"}),
         ("multiprocessing", set()),
