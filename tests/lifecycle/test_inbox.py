@@ -6,6 +6,8 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -18,21 +20,22 @@ STRANGER = "nobody"
 
 
 @pytest.fixture
-def shared(queuectl, path, tmp_path):
-    """A spool that is shared with the group of MEMBER, where others can reach it."""
+def path():
+    """Where others can reach a spool: pytest's own directories are shut, and tests that opened them would shut them on each other."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        os.chmod(place, 0o711)
+        yield Path(place) / "spool"
+
+
+@pytest.fixture
+def shared(queuectl, path):
+    """A spool that is shared with the group of MEMBER."""
     try:
         group = grp.getgrgid(pwd.getpwnam(MEMBER).pw_gid).gr_name
     except KeyError:
         pytest.skip(f"no user {MEMBER} here")
     queuectl("init", "--shared", group)
-    opened = []
-    for place in [tmp_path, *tmp_path.parents]:
-        if not place.stat().st_mode & 0o001:
-            opened.append((place, place.stat().st_mode))
-            place.chmod(place.stat().st_mode | 0o011)
-    yield path
-    for place, mode in opened:
-        place.chmod(mode & 0o7777)
+    return path
 
 
 def as_user(user, script):
