@@ -53,11 +53,17 @@ def test_settings_that_are_damaged_while_a_job_runs_do_not_make_it_run_again(que
     assert workers.events("worker_died") == []
 
 
+def vanish(directory):
+    """Remove a directory that others write into: moved away first, so that nothing new comes while it is emptied."""
+    directory.rename(directory.parent.with_name("vanishing"))
+    shutil.rmtree(directory.parent.with_name("vanishing"))
+
+
 @pytest.mark.parametrize("directory", ["logs", "results", "processing", "completed", "tmp", "failed", "ids"])
 def test_a_directory_that_is_removed_under_running_workers_is_made_again(queuectl, path, directory):
     with Workers(path) as workers:
         workers.up()
-        shutil.rmtree(path / directory)
+        vanish(path / directory)
         (path / "pending" / "x.json").write_text('{"command": "echo hi", "id": "a"}')
         until(lambda: (path / "completed").exists() and ids_in(path, "completed") == ["a"])
     assert workers.events("worker_died") == []
@@ -390,12 +396,21 @@ def test_a_supervisor_whose_file_was_removed_makes_it_again_and_can_be_stopped(q
     assert not file.exists()
 
 
+def put_in_the_way(directory):
+    """Put a file in the place of a directory; False: the directory was made again before."""
+    vanish(directory)
+    try:
+        directory.write_text("in the way")
+    except IsADirectoryError:
+        return False
+    return True
+
+
 def test_workers_is_removed_and_made_again_under_a_running_supervisor(queuectl, path):
     queuectl("config", "set", "heartbeat_interval", "0.5")
     with Workers(path) as workers:
         workers.up()
-        shutil.rmtree(path / "workers")
-        (path / "workers").write_text("in the way")
+        until(lambda: put_in_the_way(path / "workers"))
         until(lambda: len(workers.events("warning")) > 2)
         (path / "workers").unlink()
         until(lambda: list((path / "workers").glob("*.supervisor")))
