@@ -193,6 +193,10 @@ def _ours(script: str) -> Callable[[Bench, bool, int], list[str]]:
     return argv
 
 
+def _tight_in_c(bench: Bench, forever: bool, count: int) -> list[str]:
+    return [bench.arena.program("tight"), str(bench.directory), "2"]
+
+
 def _loop(module: str) -> Callable[[Bench, bool, int], list[str]]:
     def argv(bench: Bench, forever: bool, count: int) -> list[str]:
         return [str(bench.arena.peers), str(INSIDE / "loop.py"), module, "2", *(["forever"] if forever else [])]
@@ -265,6 +269,7 @@ def _nq(bench: Bench, forever: bool, count: int) -> list[str]:
 
 
 PEERS = [
+    Peer("queuectl's files in C", "yes", _tight_in_c, fill=_tight_fill, wakes=False),
     Peer("queuectl's files in a tight loop", "yes", _ours("tight.py"), fill=_tight_fill, wakes=False),
     Peer("xargs -P2 (no queue)", "no", _xargs, needs=("xargs",), fill=_commands, wakes=False),
     Peer("dirq, bare loop", "no", _loop("with_dirq"), "with_dirq", ("python:dirq",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from benchmarks.figures import Part, Table, median, ratios, spread
 
 #: What every other command is compared with.
 CLICK = "python -c 'import click'"
+
+#: What no command that changes the settings can be faster than: the libraries of its words and of its lock.
+FLOOR = "python -c 'import click, filelock'"
 
 #: The commands, as a person types them; ID stands for a job that has completed, NEW for a new one.
 COMMANDS = [
@@ -62,16 +66,15 @@ def run(arena: Arena, *, rounds: int = 40, commands: Sequence[str] = ()) -> Part
     id = _finished(arena, spool)
     env = environment()
     null = os.open(os.devnull, os.O_RDWR)
-    found: dict[str, list[float]] = {
-        name: [] for name in [CLICK, *(name for name in COMMANDS if not commands or any(word in name for word in commands))]
-    }
+    chosen = [f"queuectl {name}" for name in COMMANDS if not commands or any(word in name for word in commands)]
+    found: dict[str, list[float]] = {name: [] for name in [CLICK, FLOOR, *chosen]}
     try:
         for turn in range(rounds + 1):
             print(f"start: round {turn} of {rounds}", file=sys.stderr)
             for name, values in found.items():
-                words = [{"ID": id, "NEW": f"new-{turn}"}.get(word, word) for word in name.split()]
-                argv = [arena.python, "-c", "import click"] if name == CLICK else [*arena.command, "--spool", str(spool), *words]
-                taken = _time(argv, env, null)
+                program, *words = [{"ID": id, "NEW": f"new-{turn}"}.get(word, word) for word in shlex.split(name)]
+                argv = [arena.python] if program == "python" else [*arena.command, "--spool", str(spool)]
+                taken = _time([*argv, *words], env, null)
                 if turn:  # the first one fills the caches
                     values.append(taken)
     finally:
@@ -82,8 +85,8 @@ def run(arena: Arena, *, rounds: int = 40, commands: Sequence[str] = ()) -> Part
 def _part(found: dict[str, list[float]], rounds: int) -> Part:
     rows = [[f"`{CLICK}`", f"{median(found[CLICK]):.1f}", "1"]]
     rows += [
-        [f"`queuectl {name}`", f"{median(found[name]):.1f}", spread(ratios(found[name], found[CLICK]), most=0.8)]
-        for name in found
+        [f"`{name}`", f"{median(values):.1f}", spread(ratios(values, found[CLICK]), most=0.8)]
+        for name, values in found.items()
         if name != CLICK
     ]
     note = f"Milliseconds, medians of {rounds} rounds; the ratio is to its neighbour in the same round, with the middle 80 %."

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 PARTS = {
-    "drain": (drain, {"count": 6, "rounds": 1, "only": ["xargs"]}),
+    "drain": (drain, {"count": 6, "rounds": 1, "only": ["xargs", "files in"]}),
     "durable": (durable, {"count": 4, "rounds": 1}),
     "waking": (waking, {"count": 2, "enqueues": 2, "peers": 0}),
     "idle": (idle, {"seconds": 0.1, "backlog": 20, "rest": 0.0}),
