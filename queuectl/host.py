@@ -42,7 +42,7 @@ def place() -> Place:
 
 def _boot() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return _darwin_boot() if sys.platform == "darwin" else ""
