@@ -84,7 +84,7 @@ def _finished(arena: Arena, spool: Path) -> str:
 
 
 def run(arena: Arena, *, rounds: int = 40, commands: Sequence[str] = ()) -> Part:
-    """The part: in each round every command once, or those with a word of `commands` in them."""
+    """The part: in each round every command once, or those with a word of `commands` in them; some need those before them."""
     spool = arena.place / "start"
     id = _finished(arena, spool)
     env = environment()

@@ -23,7 +23,7 @@ PARTS = {
     "waking": (waking, {"count": 2, "enqueues": 2, "peers": 0}),
     "idle": (idle, {"seconds": 0.1, "backlog": 20, "rest": 0.0}),
     "enqueue": (enqueue, {"count": 2, "backlog": 20, "bulk": 5, "rounds": 1}),
-    "start": (start, {"rounds": 1, "commands": ["config get", "show"]}),
+    "start": (start, {"rounds": 1, "commands": ["config get", "show ID"]}),
     "growth": (growth, {"sizes": "20,40", "rounds": 1, "fewest": 1, "jobs": 8, "looks": 1, "drops": 0}),
 }
 
