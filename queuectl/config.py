@@ -289,6 +289,7 @@ def locked(path: str, patience: float = PATIENCE) -> Iterator[None]:
     if host.is_shared(os.path.dirname(path)):
         lock: filelock.BaseFileLock = filelock.StrictSoftFileLock(path, timeout=patience, mode=disk.FILE_MODE)
     else:
+        disk.be_there(path)
         lock = filelock.FileLock(path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False)
     try:
         lock.acquire()

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from queuectl import libc
@@ -111,7 +112,7 @@ def write(path: str, data: bytes, begin: bool = False, *, durable: bool = True) 
 
     With `begin` it is not durable, but on its way: a `sync` that comes when many are costs a fraction.
     """
-    fd = os.open(path, _CREATE, FILE_MODE)
+    fd = open_new(path, _CREATE)
     try:
         try:
             put(fd, data)
@@ -153,7 +154,7 @@ def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = Fa
             pass  # `suppress` would be two calls more on the way of every job
     is_new = fd >= 0
     if not is_new:
-        fd = os.open(path, _APPEND, FILE_MODE)
+        fd = open_new(path, _APPEND)
     try:
         size = 0 if is_new else os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
@@ -169,6 +170,40 @@ def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = Fa
         os.close(fd)
 
 
+def open_new(path: str, flags: int) -> int:
+    """The file at `path`, made for its owner alone unless it is there and the flags allow that; the descriptor.
+
+    What root makes in somebody's directory becomes theirs: they could not even read it else.
+    """
+    keeper = _keeper(path)
+    if keeper is None:
+        return os.open(path, flags, FILE_MODE)
+    try:
+        fd = os.open(path, flags | os.O_EXCL, FILE_MODE)
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return os.open(path, flags)  # stays whosever it is: they may have linked something of ours there
+    _give_away(fd, keeper)
+    return fd
+
+
+def _keeper(path: str) -> tuple[int, int] | None:
+    """To which user and group root must give what it makes at `path`; None: it stays ours."""
+    return None if os.geteuid() else _holder(os.path.dirname(path))
+
+
+@functools.cache
+def _holder(directory: str) -> tuple[int, int] | None:
+    status = os.stat(directory)
+    return (status.st_uid, status.st_gid) if status.st_uid else None
+
+
+def _give_away(fd: int, keeper: tuple[int, int]) -> None:
+    with suppress(PermissionError):  # a file server that makes nobody of root: the doctor tells
+        os.fchown(fd, *keeper)
+
+
 def put(fd: int, data: bytes) -> None:
     """Write all of `data` to a file that is open."""
     written = os.write(fd, data)
@@ -178,7 +213,7 @@ def put(fd: int, data: bytes) -> None:
 
 def open_end(path: str) -> int:
     """The file at `path`, open for appending, made if there is none; a torn end that a crash left is closed."""
-    fd = os.open(path, _APPEND, FILE_MODE)
+    fd = open_new(path, _APPEND)
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b"\n":
         put(fd, b"\n")
@@ -321,18 +356,30 @@ def unlink(path: str) -> bool:
 
 
 def make(path: str) -> None:
-    """A directory at `path`, if there is none."""
+    """A directory at `path`, if there is none; whose it becomes is as with `open_new`."""
+    if _make(path) and (keeper := _keeper(path)):
+        fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if not os.listdir(fd):  # they may have put another of ours in its place
+                _give_away(fd, keeper)
+        finally:
+            os.close(fd)
+
+
+def _make(path: str) -> bool:
     try:
         os.mkdir(path, DIRECTORY_MODE)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+        return False
+    return True
 
 
 def make_all(path: str) -> None:
-    """A directory at `path`, and those above it; only the last is private."""
+    """A directory at `path`, and those above it; only the last is private, and belongs to us."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    make(path)
+    _make(path)
 
 
 def remove(path: str) -> bool:
@@ -431,12 +478,17 @@ def version(path: str) -> tuple[int, int, int] | None:
 
 def create(path: str) -> int:
     """A new, empty file at `path`, open for reading and for appending."""
-    return os.open(path, _APPEND | os.O_EXCL, FILE_MODE)
+    return open_new(path, _APPEND | os.O_EXCL)
+
+
+def be_there(path: str) -> None:
+    """An empty file at `path`, if there is none."""
+    os.close(open_new(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW))
 
 
 def open_log(path: str) -> int:
     """The file at `path`, made if there is none, open for appending to it."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    return open_new(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def is_open_at(fd: int, path: str) -> bool:
@@ -466,6 +518,8 @@ def copy(fd: int, path: str) -> None:
 def give_name(fd: int, path: str) -> None:
     """Let the nameless file behind a descriptor be the one at `path`."""
     with naming(path):
+        if keeper := _keeper(path):
+            _give_away(fd, keeper)
         try:
             _link_open(fd, path)
         except FileExistsError:
@@ -482,7 +536,7 @@ def _link_open(fd: int, path: str) -> None:
 
 def hold(path: str) -> int:
     """Create and lock the file at `path` for as long as this process lives; the descriptor that holds it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    fd = open_new(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
     fcntl.flock(fd, fcntl.LOCK_EX)  # the name is ours alone: at most somebody is just asking whether it is held
     return fd
 

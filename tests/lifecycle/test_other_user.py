@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Spool
+from queuectl import Spool, disk
 from tests.support import ids_in, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -29,7 +29,7 @@ PREFIX = [
 
 SCRIPT = """
 import ctypes, sys
-from queuectl import Spool
+from queuectl import Spool, disk
 from queuectl.log import Log
 from queuectl.supervisor import Supervisor
 
@@ -108,3 +108,49 @@ def test_a_machine_without_room_for_a_process_costs_a_job_no_attempt(spool, work
     until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
     assert [word for word in ("stuck", "unstuck") for line in log.read_text().splitlines() if f'"{word}"' in line] == ["stuck", "unstuck"]
     assert [run.attempt for run in spool.runs("a")] == [1]
+
+
+def as_nobody(spool, *words):
+    return subprocess.run(
+        [*PREFIX, sys.executable, "-m", "queuectl", "--spool", spool.path, *words], capture_output=True, text=True, cwd="/", check=False
+    )
+
+
+def of_others(spool):
+    return [path for path in Path(spool.path).rglob("*") if path.lstat().st_uid != NOBODY]
+
+
+def test_what_root_makes_in_the_spool_of_a_user_is_theirs(spool, queuectl):
+    at = ["--spool", spool.path]
+    queuectl(*at, "enqueue", "--id", "a", "-c", "echo $((40 + 2))")
+    queuectl(*at, "config", "set", "events", "on")
+    queuectl(*at, "schedule", "add", "hourly", "--every", "1h", "-c", "true")
+    queuectl(*at, "enqueue", "--id", "b", "--hold", "-c", "true")
+
+    drained = as_nobody(spool, "worker", "start", "--drain")
+
+    assert drained.returncode == 0, drained.stderr
+    assert as_nobody(spool, "logs", "a").stdout == "42\n"
+    assert as_nobody(spool, "config", "set", "events", "off").returncode == 0
+    assert as_nobody(spool, "schedule", "remove", "hourly").returncode == 0
+    assert of_others(spool) == []
+
+
+def test_what_root_runs_for_a_user_is_theirs_to_look_at(spool, queuectl):
+    queuectl("--spool", spool.path, "enqueue", "--id", "a", "-c", "echo $((40 + 2))")
+
+    queuectl("--spool", spool.path, "worker", "start", "--drain", "--allow-root")
+
+    assert as_nobody(spool, "logs", "a").stdout == "42\n"
+    assert Path(spool.path, "results", "a.jsonl").exists()
+    assert of_others(spool) == []
+
+
+def test_root_gives_nothing_away_that_was_there_before(spool):
+    secret = Path(spool.path).parent / "secret"
+    secret.write_text("root's\n")
+    os.link(secret, Path(spool.path, "results", "a.jsonl"))
+
+    disk.append(spool.at("results", "a.jsonl"), b"{}")
+
+    assert secret.stat().st_uid == 0
