@@ -21,7 +21,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 #: What stops those who run workers.
@@ -54,12 +54,19 @@ def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
             signal.signal(number, handler)
 
 
-def await_blocked(numbers: Iterable[int], seconds: float) -> bool:
+def await_blocked(numbers: Sequence[int], seconds: float) -> bool:
     """Wait so long for one of these signals, which are blocked; False: none has come."""
     if _TAKES:
-        return signal.sigtimedwait(numbers, seconds) is not None
+        return _take(numbers, seconds) != 0
     time.sleep(seconds)
     return bool(signal.sigpending() & set(numbers))
+
+
+def _take(numbers: Sequence[int], seconds: float) -> int:
+    """Wait so long for one of these signals, and take it; 0: none has come."""
+    found = signal.sigtimedwait(numbers, seconds)
+    # Who was stopped (SIGSTOP, a debugger, a frozen container) until after the end of the wait gets an answer that nobody wrote.
+    return found.si_signo if found is not None and found.si_signo in numbers else 0
 
 
 def drain(wake: int) -> None:
@@ -89,9 +96,9 @@ class Listener:
         if not self.kept:
             self._sleep(None, seconds)
             return
-        heard = signal.sigtimedwait(HEARD, seconds)
-        if heard is not None and heard.si_signo != HEARD[0]:
-            _obey(heard.si_signo)
+        heard = _take(HEARD, seconds)
+        if heard in HEARD[1:]:
+            _obey(heard)
 
     def attend(self, fd: int) -> bool:
         """Wait until `fd` is readable (True), or a signal has come."""

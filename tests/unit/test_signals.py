@@ -1,6 +1,7 @@
 """Signals: none is lost, none interrupts, whatever way the system has to wait for them."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -127,3 +128,20 @@ def test_a_signal_without_a_handler_does_what_it_would_have_done(tmp_path):
     code = "import os, signal; from queuectl.signals import Listener; l = Listener(); os.kill(os.getpid(), 10); l.hear(600)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGUSR1
+
+
+@alone
+def test_who_was_stopped_beyond_the_end_of_a_wait_has_heard_nothing(listener, heard):
+    for _ in range(3):
+        stopper = os.fork()
+        if not stopper:
+            select.select([], [], [], 0.05)
+            os.kill(os.getppid(), signal.SIGSTOP)
+            select.select([], [], [], 0.3)
+            os.kill(os.getppid(), signal.SIGCONT)
+            os._exit(0)
+        listener.hear(0.2)
+        # Its end is a SIGCHLD, which ends a wait and means nothing else.
+        assert not signals.await_blocked((signal.SIGUSR1, signal.SIGTERM), 0.2)
+        os.waitpid(stopper, 0)
+    assert heard == []
