@@ -7,7 +7,7 @@ can be followed. One that stayed empty, and that no process can write to any mor
 kernel says so: a lease for reading is granted), serves the next run.
 
 Promises
-    No run writes into a file that an earlier run, or what it left behind, may still write to.
+    No run writes into a file that an earlier run, or what it left behind, may still write to, or has changed otherwise.
     An empty capture leaves no file, a full one is under its name when `end` has returned.
     Where the file system knows no nameless files, a capture has its name from the start.
 Leaves to others
@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 
 from queuectl import disk
@@ -30,6 +31,9 @@ from queuectl.executor import Action
 _CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
+
+#: The mode of a capture that its command has left alone: a plain file, for its owner.
+_UNTOUCHED = stat.S_IFREG | disk.FILE_MODE
 
 
 class Capture:
@@ -42,6 +46,7 @@ class Capture:
         self._is_named = self._is_void = False
         self._path = ""
         self._can_hide = bool(_NAMELESS)
+        self._owner = os.geteuid()
 
     def begin(self, path: str) -> Action:
         """What gives the command a descriptor to append to. `path` is the capture's name, should it need one."""
@@ -89,8 +94,10 @@ class Capture:
         """The run is over: the last `tail` bytes that were printed."""
         data, reader = b"", self._reader
         if reader is not None:
-            size = os.lseek(reader, 0, os.SEEK_END)
-            if not size and not self._is_named:
+            status = os.fstat(reader)
+            size = status.st_size
+            # A command may close its output to us, open it to all, or link it to a name: that is nothing for the next one.
+            if not (size or self._is_named or status.st_nlink) and status.st_mode == _UNTOUCHED and status.st_uid == self._owner:
                 try:
                     # Nobody has it open for writing.
                     fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)

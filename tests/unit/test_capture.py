@@ -66,6 +66,31 @@ def test_a_capture_that_something_left_behind_may_write_to_serves_no_other_run(c
     assert (tmp_path / "b.1.out").read_bytes() == b"b"
 
 
+CHANGES = {
+    "closed": lambda fd, _: os.fchmod(fd, 0),
+    "opened to all": lambda fd, _: os.fchmod(fd, 0o666),
+    "given a name": lambda fd, path: os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True),
+    "given away": lambda fd, _: os.fchown(fd, 65534, -1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_capture_that_its_command_has_changed_serves_no_other_run(capture, tmp_path, change):
+    if change == "given away" and os.geteuid():
+        pytest.skip("only root can give files away")
+    writer = begun(capture, tmp_path / "a.1.out")
+    CHANGES[change](writer, tmp_path / "mine")
+    os.close(writer)
+    assert capture.end(10) == b""
+
+    printed(capture, tmp_path / "b.1.out", b"b")
+
+    assert capture.end(10) == b"b"
+    assert (tmp_path / "b.1.out").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "b.1.out").stat().st_uid == os.geteuid()
+    assert not change == "given a name" or (tmp_path / "mine").read_bytes() == b""
+
+
 def test_a_full_capture_serves_no_other_run(capture, tmp_path):
     for name in ("a.1.out", "b.1.out"):
         printed(capture, tmp_path / name, name.encode())
