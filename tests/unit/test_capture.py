@@ -88,7 +88,7 @@ def test_a_capture_that_its_command_has_changed_serves_no_other_run(capture, tmp
     assert capture.end(10) == b"b"
     assert (tmp_path / "b.1.out").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "b.1.out").stat().st_uid == os.geteuid()
-    assert not change == "given a name" or (tmp_path / "mine").read_bytes() == b""
+    assert change != "given a name" or (tmp_path / "mine").read_bytes() == b""
 
 
 def test_a_full_capture_serves_no_other_run(capture, tmp_path):
