@@ -74,11 +74,11 @@ class Gate:
 
     def leave(self) -> None:
         """Give back the token of the job that has left this worker, and wake who waits for one."""
-        limit, self._limit = self._limit, ""
-        if limit:
+        if self._limit:
             for name in [name for name in self._spool.held_by(self._worker) if name.endswith(limits.TOKEN)]:
                 limits.give_back(self._spool, self._worker, name)
-            blocked.offer(self._spool, limit)
+            blocked.offer(self._spool, self._limit)
+            self._limit = ""  # at last: whoever failed in between leaves again
 
     def ended(self, id: str, job: Job, state: str) -> None:
         """The job `id` has come into this state: if it has ended, others may go on, now or after the next `tell`."""

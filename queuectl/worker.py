@@ -125,7 +125,7 @@ class Worker:
             self.line.send("took")  # the supervisor may watch pending/ again: nothing will leave it
         if claim is not None:
             self.take(claim)
-            self.gate.leave()
+            self._insist(claim.name.id, self.gate.leave)
         elif decode(os.path.basename(hint.text)) is None:
             self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
         else:
@@ -237,7 +237,7 @@ class Worker:
             self.stuck = why
         self._restore()
         self._release(claim)
-        self.gate.leave()
+        self._insist(claim.name.id, self.gate.leave)
         self.listener.hear(PATIENCE)
         while not self.stopping and not self.attempts.is_possible(self.name):
             self._restore()
@@ -252,7 +252,7 @@ class Worker:
         return None
 
     def _release(self, claim: Claim) -> None:
-        if self.spool.release(claim):
+        if self._insist(claim.name.id, self.spool.release, claim):
             self.log.event("released", job=claim.name.id, attempt=claim.name.attempts)
         else:
             self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)
@@ -285,7 +285,7 @@ class Worker:
                 if self.now:
                     raise
                 if not told:
-                    self.log.event("stuck", job=id, reason=f"cannot write its outcome: {error}; trying again until it works")
+                    self.log.event("stuck", job=id, reason=f"cannot write what became of it: {error}; trying again until it works")
                     told = True
                 self._restore()
                 self.listener.hear(PATIENCE)

@@ -6,7 +6,7 @@ import os
 import filelock
 import pytest
 
-from queuectl import admission, config, disk, gate, liveness, results, signals
+from queuectl import admission, config, disk, executor, gate, liveness, results, signals
 from queuectl.log import Log
 from queuectl.signals import Listener
 from queuectl.wire import Message, pair
@@ -123,3 +123,28 @@ def test_who_began_to_wait_for_a_job_is_woken_before_its_worker_rests(spool, wor
     worker.line.close()
 
     assert ids_in(path, "pending") == ["b"]
+
+
+def test_a_job_that_could_not_start_is_given_back_however_long_the_disk_is_full(spool, worker, path, monkeypatch):
+    """Else its worker ended, and the rescue counted a run that never was."""
+    id = spool.enqueue({"command": "true", "max_retries": 1})
+    [entry] = spool.entries_of(id)
+    real, left = disk.rename, [1, 1]
+
+    def full(source, target):
+        if "/pending/" in target and left:
+            left.pop()
+            raise OSError(errno.ENOSPC, "full", target)
+        return real(source, target)
+
+    def no_room(*_):
+        raise executor.Full(errno.EAGAIN, "no process left")
+
+    monkeypatch.setattr(disk, "rename", full)
+    monkeypatch.setattr(executor, "run", no_room)
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    worker._follow(Message("claim", entry.file), last=False)
+
+    assert left == []
+    assert ids_in(path, "pending") == [id]
+    assert names(path, "pending")[0].split("-")[2] == "a0"
