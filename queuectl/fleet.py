@@ -17,13 +17,24 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from queuectl import executor, signals, wire
 from queuectl.errors import QueuectlError
 from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What tells us to stop is heard at the end of this."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
 
 
 class Fleet:
@@ -59,15 +70,16 @@ class Fleet:
             raise QueuectlError(f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above")
 
     def _start(self, number: int) -> None:
-        here, there = wire.pair()
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)
-        pid = os.fork()
-        if not pid:
-            self._be_supervisor(number, there, here)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
-        there.close()
-        self._pids[pid] = number
-        self._round.add(number, here)
+        with _deaf():
+            if self._told:
+                return
+            here, there = wire.pair()
+            pid = os.fork()
+            if not pid:
+                self._be_supervisor(number, there, here)
+            self._pids[pid] = number  # whoever tells us to stop from here on tells it as well
+            there.close()
+            self._round.add(number, here)
 
     def _be_supervisor(self, number: int, line: wire.Line, other: wire.Line) -> None:
         """The life of the process that was just forked."""
@@ -111,9 +123,10 @@ class Fleet:
 
     def _reap(self) -> None:
         for pid in list(self._pids):
-            done, status = os.waitpid(pid, os.WNOHANG)
+            with _deaf():  # a pid that was collected is no longer one to tell
+                done, status = os.waitpid(pid, os.WNOHANG)
+                number = self._pids.pop(pid) if done else -1
             if done:
-                number = self._pids.pop(pid)
                 self._unready.discard(number)
                 code = os.waitstatus_to_exitcode(status)
                 if code > 0 or (code and not self._told):

@@ -160,3 +160,38 @@ def test_in_the_background_it_is_ready_when_all_workers_of_all_spools_are(spools
 
 def test_a_spool_that_is_named_twice_is_refused(spools):
     assert "named twice" in Command(spools[0]).refusal("worker", "start", "--spool", str(spools[0]), "--spool", f"{spools[0]}/", code=2)
+
+
+MOMENTS = """
+import os, signal, sys, time
+from queuectl.fleet import Fleet
+
+def supervise(turns, ready):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    ready()
+    time.sleep(100 if moment == "a start" else 0)
+
+def told_after(call, when):
+    def told(*words):
+        answer = call(*words)
+        if when(answer):
+            moments.append(answer)
+            if len(moments) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return answer
+    return told
+
+moment, moments = sys.argv[1], []
+if moment == "a start":
+    os.fork = told_after(os.fork, lambda pid: pid)
+else:
+    os.waitpid = told_after(os.waitpid, lambda ended: ended[0])
+Fleet(1, [supervise] * 3).run()
+"""
+
+
+@pytest.mark.parametrize("moment", ["a start", "an end"])
+def test_who_is_told_to_stop_amid_a_start_or_an_end_stops_all(moment):
+    done = subprocess.run([sys.executable, "-c", MOMENTS, moment], capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
