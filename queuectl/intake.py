@@ -219,6 +219,13 @@ class Intake(Moves):
             return self.state_of(id) is not None
         return disk.links(self.at("ids", id)) > 1
 
+    def refuse_taken(self, id: str) -> None:
+        """Raise IdTaken if an enqueue of this id would be refused now; one that only a dead enqueuer holds is free."""
+        if self.is_taken(id):
+            state = self.state_of(id)
+            if state or not self.sweep() or self.is_taken(id):
+                raise IdTaken(id, state)
+
     def _is_elsewhere(self, id: str, file: str) -> bool:
         return any(self.at(entry.file) != file for entry in self.entries_of(id))
 

@@ -177,8 +177,7 @@ def _read(spool: Spool, many: Jobs) -> tuple[list[Job], list[tuple[str, Exceptio
                 if job.id in first:
                     raise InvalidJob(f"{job.id!r} is the id of {first[job.id]} already", "id")
                 first[job.id] = what
-                if spool.is_taken(job.id):
-                    raise IdTaken(job.id, spool.state_of(job.id))
+                spool.refuse_taken(job.id)
             jobs.append(job)
         except (InvalidJob, IdTaken) as error:
             bad.append((what, error))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
 
 import pexpect
@@ -256,3 +258,23 @@ def test_a_progress_bar_is_shown_on_a_terminal(path, tmp_path):
     terminal.expect(pexpect.EOF)
 
     assert len(names(path, "pending")) == 2500
+
+
+KILLED = """
+import os, signal, sys
+from queuectl import Spool, disk
+spool = Spool(sys.argv[1]).make()
+disk.sync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+spool.enqueue_all([{"command": "true", "id": id} for id in sys.argv[2:]])
+"""
+
+
+def test_a_bulk_whose_enqueuer_was_killed_can_be_enqueued_again(queuectl, path):
+    ids = ["a", "b", "c"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), *ids], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(os.listdir(path / "ids")) == ids
+
+    queuectl("enqueue", "-", input="".join(f'{{"command": "true", "id": "{id}"}}\n' for id in ids))
+
+    assert ids_in(path, "pending") == ids
