@@ -8,7 +8,8 @@ import signal
 
 def main() -> None:
     """Load the program and run it; Ctrl+C while it loads ends it without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell's & wants that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # loading makes no garbage; a command turns it on again
     from queuectl import cli
 

@@ -224,7 +224,8 @@ def sync(path: str) -> None:
     """Make the file or directory at `path` survive a power cut."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _flush(fd)
+        with naming(path):
+            _flush(fd)
     finally:
         os.close(fd)
 

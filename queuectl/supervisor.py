@@ -56,7 +56,7 @@ class Supervisor:
         self.chores = Chores(spool, self.name, self.crew, log, self._moved)
         self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared, turns=turns)
         self.sentry = Sentry([spool.at("pending"), spool.at("inbox")], self.chores.warn)
-        self.flusher = Flusher(spool.path)
+        self.flusher = Flusher(spool.path, self.chores.warn)
         self.stopping = self.young = 0
         self.respawn = 0.0
         self.quiet = False
@@ -109,7 +109,8 @@ class Supervisor:
 
     def _close(self) -> None:
         self.sentry.finish()
-        self.flusher.finish()
+        with self.chores.complaining():
+            self.flusher.finish()
         self.chores.end()
 
     # -- workers
@@ -154,9 +155,7 @@ class Supervisor:
             if not pid:
                 return
             if pid == self.flusher.pid:
-                self.flusher.ended()
-                if status:
-                    self.chores.warn(f"cannot sync {self.spool.path}: the disk may lose what happened last if the power fails now")
+                self.flusher.ended(status)
             elif self.chores.pulse.ended(pid):
                 self.chores.warn("somebody has ended the guard: commands will run on, should the spool not answer")
             elif self.sentry.ended(pid):
@@ -169,6 +168,8 @@ class Supervisor:
     def _bury(self, hand: Hand, status: int) -> None:
         hand.line.close()
         self.dealer.unseen = True
+        if not hand.wants:
+            self.flusher.note()  # what it filed last it may not have told
         if self.turns:
             self.turns.end(hand.pid)
         if status and not self.stopping:
@@ -209,7 +210,7 @@ class Supervisor:
             self.dealer.deal(list(self.crew.hands.values()), self._poll_interval())
             if self.drain and self.dealer.is_ending():
                 self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
-            if self.drain and len(hands) == self.count and self.dealer.is_drained(hands):
+            if self.drain and 0 < len(hands) == len(self.crew.hands) and self.dealer.is_drained(hands):
                 if self.chores.is_new:
                     self.dealer.unseen = True  # they come next, and may find something to do
                 else:

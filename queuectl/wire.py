@@ -72,5 +72,10 @@ class Line:
 def pair() -> tuple[Line, Line]:
     """The two ends of a new wire."""
     here_reads, there_writes = os.pipe()
-    there_reads, here_writes = os.pipe()
+    try:
+        there_reads, here_writes = os.pipe()
+    except OSError:
+        os.close(here_reads)
+        os.close(there_writes)
+        raise
     return Line(here_reads, here_writes), Line(there_reads, there_writes)

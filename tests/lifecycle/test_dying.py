@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 
 from queuectl import config, liveness
 from queuectl.chores import Chores
-from queuectl.crew import Crew
+from queuectl.crew import Crew, Hand
 from queuectl.host import is_running
 from queuectl.log import Log
 from queuectl.processes import of_worker
+from queuectl.supervisor import Supervisor
+from queuectl.wire import pair
 from tests.support import Workers, environment, ids_in, names, until
 
 
@@ -255,3 +258,68 @@ def test_nothing_is_left_running_after_a_stop(queuectl, path):
         workers.process.wait(10)
     assert not any(is_running(pid) for pid in children)
     assert not any(of_worker(record["worker"]) for record in records)
+
+
+def test_a_worker_whose_supervisor_was_killed_ends_after_the_job_it_has(spool, queuectl, path, tmp_path):
+    quick = [{"command": ["true"]}] * 50
+    wait = {"id": "a", "command": f"touch {tmp_path}/started; until test -e {tmp_path}/go; do sleep 0.02; done"}
+    spool.enqueue_all([*quick, wait, *quick])
+    with Workers(path) as workers:
+        [record] = workers.up()
+        until((tmp_path / "started").exists)
+        os.kill(workers.process.pid, signal.SIGKILL)
+        workers.process.wait(10)
+
+        (tmp_path / "go").touch()
+
+        until(lambda: not is_running(record["pid"]))
+    assert len(ids_in(path, "completed")) == 51
+    assert len(ids_in(path, "pending")) == 50
+
+
+def test_the_end_of_a_worker_with_names_makes_durable_what_it_may_not_have_told(spool):
+    supervisor = Supervisor(spool.make(), 1, Log(os.open(os.devnull, os.O_WRONLY), "json"))
+    here, there = pair()
+    supervisor._bury(Hand(1, here, 0.0), 0)
+
+    assert supervisor.flusher.wakes_at() is not None
+    there.close()
+
+
+CRAMPED = """
+import errno, os, sys
+from queuectl import Spool
+from queuectl.log import Log
+from queuectl.supervisor import Supervisor
+
+real, forks = os.fork, []
+
+def fork():
+    forks.append(1)
+    if len(forks) > 1:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return real()
+
+os.fork = fork
+Supervisor(Spool(sys.argv[1]), 2, Log(2, "json"), drain=True).run()
+"""
+
+
+def test_a_drain_ends_although_one_of_its_workers_cannot_be_born(queuectl, path):
+    queuectl("enqueue", "--id", "a", "-c", "true")
+
+    done = subprocess.run([sys.executable, "-c", CRAMPED, str(path)], capture_output=True, text=True, timeout=40, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert ids_in(path, "completed") == ["a"]
+
+
+def test_ctrl_c_is_nothing_to_workers_that_a_script_has_started_with_an_ampersand(queuectl, path):
+    queuectl("init")
+    with Workers(path, prefix=("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")) as workers:
+        workers.up()
+        workers.process.send_signal(signal.SIGINT)
+        workers.process.send_signal(signal.SIGTERM)
+        workers.process.wait(20)
+    # INT and TERM together would have ended running jobs.
+    assert [event["now"] for event in workers.events("stopping")] == [False]

@@ -1,11 +1,13 @@
 """The flusher: when what happened is synced."""
 
+import errno
 import os
 
 import pytest
 
+from queuectl import disk
 from queuectl import flusher as room
-from queuectl.flusher import INTERVAL, Flusher
+from queuectl.flusher import INTERVAL, PATIENCE, Flusher
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def flusher(path, clock):
     path.mkdir()
-    flusher = Flusher(str(path))
+    flusher = Flusher(str(path), print)
     yield flusher
     flusher.finish()
 
@@ -41,7 +43,7 @@ def test_what_is_noted_gathers_and_is_synced_by_one_child(flusher, clock):
 
     assert flusher.pid
     _, status = os.waitpid(flusher.pid, 0)
-    flusher.ended()
+    flusher.ended(status)
     assert status == 0
     assert flusher.wakes_at() is None
 
@@ -55,8 +57,7 @@ def test_what_is_noted_while_a_child_syncs_waits_for_the_next(flusher, clock):
     flusher.note()
     assert flusher.wakes_at() is None
 
-    os.waitpid(child, 0)
-    flusher.ended()
+    flusher.ended(os.waitpid(child, 0)[1])
 
     assert flusher.wakes_at() == clock.now + INTERVAL
 
@@ -67,3 +68,41 @@ def test_with_nothing_noted_nothing_is_synced(flusher):
     flusher.finish()
 
     assert flusher.pid == 0
+
+
+def test_what_no_child_could_be_forked_for_is_synced_later(flusher, clock, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", refuse)
+        flusher.note()
+        flusher.hurry()
+        with pytest.raises(OSError, match="no process left"):
+            flusher.flush()
+
+    assert flusher.wakes_at() == clock.now + PATIENCE
+
+
+def test_the_last_sync_needs_no_child(flusher, monkeypatch):
+    synced = []
+    monkeypatch.setattr(disk, "sync_all", synced.append)
+    monkeypatch.setattr(os, "fork", refuse)
+    flusher.note()
+    flusher.finish()
+
+    assert len(synced) == 1
+    assert flusher.wakes_at() is None
+
+
+def test_a_sync_that_failed_is_warned_of_and_tried_again(flusher, clock, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync_all", refuse)
+        flusher.note()
+        flusher.hurry()
+        flusher.flush()
+    flusher.ended(os.waitpid(flusher.pid, 0)[1])
+
+    assert "cannot sync" in capsys.readouterr().out
+    assert flusher.wakes_at() == clock.now + PATIENCE
+
+
+def refuse(*_):
+    raise OSError(errno.EAGAIN, "no process left")
