@@ -65,8 +65,8 @@ class Intake(Moves):
 
         `told` hears the ids of those that are on disk, block after block; those that others wait for come first.
 
-        All are checked before the first is enqueued. If an id turns out to be taken on
-        the way, IdTaken says so and the jobs before the block it was in are enqueued.
+        All are checked before the first is enqueued. If something fails on the way, such as an id
+        that turns out to be taken, those that `told` has heard of are enqueued, and no others.
         """
         self.make()
         checked = [self._checked(job) for job in jobs]
@@ -77,10 +77,14 @@ class Intake(Moves):
             self.need(state)
         for start in range(0, len(checked), BULK):
             block = order[start : start + BULK]
-            enqueued = self._enqueue_block([checked[index] for index in block], state)
-            for index, id in zip(block, enqueued, strict=True):
-                done[index] = id
-            told(enqueued)
+            enqueued: list[str] = []
+            try:
+                self._enqueue_block([checked[index] for index in block], state, enqueued)
+            finally:
+                for index, id in zip(block, enqueued, strict=False):
+                    done[index] = id
+                if enqueued:
+                    told(enqueued)
         return done
 
     def _refuse_unknown(self, jobs: list[Job]) -> None:
@@ -101,7 +105,9 @@ class Intake(Moves):
             raise InvalidJob(f"the job has {len(data)} bytes and the limit is {most}; put its data into a file, or set max_job_size")
         return job, data
 
-    def _enqueue_block(self, jobs: list[tuple[Job, bytes]], state: str) -> list[str]:
+    def _enqueue_block(self, jobs: list[tuple[Job, bytes]], state: str, enqueued: list[str]) -> None:
+        """Enqueue these; the ids of those that are on disk, all unless there is an error, are added to `enqueued`."""
+        published: list[str] = []
         prepared: list[tuple[Job, str, Entry]] = []
         try:
             for job, data in jobs:
@@ -111,12 +117,15 @@ class Intake(Moves):
             batches.note(self, ((job.batch, entry.name.id) for job, _, entry in prepared))
             for _, temporary, entry in prepared:
                 self._publish(temporary, entry.file)
+                published.append(entry.name.id)
         except BaseException:
             for job, temporary, entry in prepared:
                 self._take_back(job, temporary, entry.name.id)
             raise
-        self._settle(state, any(job.id for job, _ in jobs), [entry.name.id for _, _, entry in prepared])
-        return [entry.name.id for _, _, entry in prepared]
+        finally:
+            if published:
+                self._settle(state, any(job.id for job, _ in jobs), published)
+                enqueued += published
 
     def enqueue_as(self, job: Job, id: str) -> Entry:
         """Put a job that was submitted into the queue, under this id if it has none of its own."""

@@ -365,3 +365,23 @@ class Counting:
             return real(*args, **options)
 
         return call
+
+
+def test_the_disk_that_fails_amid_many_says_which_jobs_it_has(spool, path, monkeypatch):
+    spool.make()
+    real, told, synced = disk.rename, [], []
+
+    def full(source, target):
+        if target.endswith("-c.json"):
+            raise OSError(errno.ENOSPC, "full", target)
+        return real(source, target)
+
+    monkeypatch.setattr(disk, "rename", full)
+    monkeypatch.setattr(disk, "sync", synced.append)
+    with pytest.raises(OSError, match="full"):
+        spool.enqueue_all([{"command": "true", "id": id} for id in "abcd"], told=told.extend)
+
+    assert told == ids_in(path, "pending") == ["a", "b"]
+    assert synced[-2:] == [str(path / "pending"), str(path / "ids")]
+    assert sorted(names(path, "ids")) == ["a", "b"]
+    assert names(path, "tmp") == []
