@@ -224,7 +224,7 @@ def _wait(
         now = time.monotonic()
     if cause:
         _end_group(pid, 0.0 if deadline == math.inf else deadline, listener, lambda: asked() == "interrupted" != cause)
-    return status, usage, cause
+    return status, usage, cause or _too_much(order)  # it may have been quicker than we look
 
 
 def _too_much(order: Order) -> Cause | None:

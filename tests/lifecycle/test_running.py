@@ -253,3 +253,16 @@ def test_what_a_job_left_behind_writes_into_no_log_of_a_later_one(queuectl, path
         queuectl("enqueue", "--id", "b", "-c", f"touch {tmp_path}/go; until test -e {tmp_path}/said; do sleep 0.02; done; echo mine")
         until(lambda: ids_in(path, "completed") == ["a", "b"])
     assert queuectl("logs", "b") == "mine\n"
+
+
+def test_a_quick_command_that_prints_more_than_allowed_fails_too(queuectl):
+    queuectl("config", "set", "max_output", "1000")
+    queuectl("enqueue", "--id", "a", "--max-retries", "1", "-c", "head -c 5000 /dev/zero")
+    queuectl("enqueue", "--id", "b", "--max-retries", "1", "-c", "head -c 1000 /dev/zero")
+
+    queuectl("worker", "start", "--drain")
+
+    [run] = queuectl.json("show", "a")["runs"]
+    assert (run["outcome"], run["reason"], run["exit_code"]) == ("failed", "printed more than max_output allows", 0)
+    queuectl("wait", "a", code=1)
+    queuectl("wait", "b")
