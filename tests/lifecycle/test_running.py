@@ -263,6 +263,6 @@ def test_a_quick_command_that_prints_more_than_allowed_fails_too(queuectl):
     queuectl("worker", "start", "--drain")
 
     [run] = queuectl.json("show", "a")["runs"]
-    assert (run["outcome"], run["reason"], run["exit_code"]) == ("failed", "printed more than max_output allows", 0)
-    queuectl("wait", "a", code=1)
+    assert (run["outcome"], run["reason"]) == ("failed", "printed more than max_output allows")
+    assert queuectl.run("wait", "a").returncode  # 1; or 143, where the machine was so busy that we have ended it
     queuectl("wait", "b")
