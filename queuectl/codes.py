@@ -1,6 +1,6 @@
 """Exit codes: which mean success, which say that another try is pointless, which say when to try again. Pure.
 
-A job or the settings may say so; a command line says it in a text, JSON in lists and objects:
+A job or the settings may say so; a command line says it in a text, or as JSON does, in lists and objects:
 
     success_codes      [0, 99]         "0,99"           these are success, 0 only if it is among them
     no_retry_codes     [100]           "100"            dead at once
@@ -14,6 +14,7 @@ Raises
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -41,7 +42,9 @@ class Rules(NamedTuple):
 
 def read(value: object) -> tuple[int, ...]:
     """Exit codes from a list of numbers, or from a text such as "0,99"."""
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+    words = value
     if not isinstance(words, list | tuple):
         raise ValueError('must be a list of exit codes, such as [0, 99] or "0,99"')
     return tuple(sorted({_code(word) for word in words}))
@@ -56,6 +59,8 @@ def _code(word: object) -> int:
 
 def read_delays(value: object) -> dict[int, float]:
     """Delays in seconds by exit code, from an object, or from a text such as "75=10m"."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = json.loads(value)
     if isinstance(value, str):
         value = dict(word.partition("=")[::2] for word in value.replace(",", " ").split())
     if not isinstance(value, Mapping):

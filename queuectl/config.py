@@ -208,6 +208,8 @@ def load_file(path: str) -> dict[str, Any]:
         data = disk.read(path, LARGEST).data
     except FileNotFoundError:
         return {}
+    except PermissionError as error:
+        raise ConfigDamaged(path, str(error.strerror), "give it to the owner of the spool, and run as that user") from None
     except OSError as error:
         raise ConfigDamaged(path, error.strerror or str(error)) from None
     try:

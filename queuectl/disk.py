@@ -379,7 +379,10 @@ def _make(path: str) -> bool:
 
 def make_all(path: str) -> None:
     """A directory at `path`, and those above it; only the last is private, and belongs to us."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except RecursionError:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path) from None
     _make(path)
 
 

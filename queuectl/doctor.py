@@ -15,6 +15,7 @@ Raises
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -82,10 +83,13 @@ def _treat(finding: Finding, *, fix: bool) -> Report:
 
 
 def directories(spool: Spool) -> Iterator[Finding]:
-    """Directories that are not there."""
+    """Directories that are not there, or that we may not change."""
     for name in MADE:
         if not disk.is_there(spool.at(name)):
             yield Finding("directories", f"{spool.at(name)} is missing", "--fix makes it", spool.restore)
+        elif not os.access(spool.at(name), os.R_OK | os.W_OK | os.X_OK):
+            what = f"user {os.geteuid()} cannot change what is in {spool.at(name)}"
+            yield Finding("directories", what, "run as the owner of the spool; as the owner: chmod u+rwx")
 
 
 def modes(spool: Spool) -> Iterator[Finding]:

@@ -172,8 +172,8 @@ class ServiceError(QueuectlError):
 class ConfigDamaged(QueuectlError):
     """config.json is there but cannot be understood."""
 
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"settings in {path} are damaged ({why}); correct the file, or remove it to use the defaults")
+    def __init__(self, path: str, why: str, cure: str = "correct the file, or remove it to use the defaults") -> None:
+        super().__init__(f"settings in {path} are damaged ({why}); {cure}")
         self.path = path
 
 

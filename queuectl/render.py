@@ -70,9 +70,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-def is_text(value: str) -> bool:
-    """Whether UTF-8 can hold `value`: a name or a variable may be other bytes."""
-    return value.encode(errors="replace").decode() == value
+def is_text(value: str, encoding: str = "utf-8") -> bool:
+    """Whether the encoding can hold `value`: a name or a variable may be other bytes."""
+    return value.encode(encoding, "replace").decode(encoding) == value
 
 
 def short(text: str, width: int) -> str:

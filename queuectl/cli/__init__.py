@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -74,6 +75,10 @@ CURES = {
 }
 
 
+#: What is said of a stdout that takes no more.
+_UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class Family(click.Group):
     """The commands, each imported when it is used."""
 
@@ -87,6 +92,13 @@ class Family(click.Group):
         gc.freeze()
         gc.enable()
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; what is none may be one with a typo."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx) from error
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         """What Tab offers for the name of a command."""
@@ -162,11 +174,15 @@ def keep_standard_descriptors() -> None:
     """Somebody may have started us with stdin, stdout or stderr closed: no file of ours may get their numbers."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
+        if fd == 0:
+            sys.stdin = open(fd, closefd=False)  # noqa: SIM115  for as long as we live
         if fd == 1:
-            sys.stdout = open(fd, "w", closefd=False)  # noqa: SIM115  for as long as we live
+            sys.stdout = open(fd, "w", closefd=False)  # noqa: SIM115
         if fd == 2:
             sys.stderr = open(fd, "w", closefd=False)  # noqa: SIM115
     os.close(fd)
+    if sys.stdout.encoding.lower() != "utf-8" and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a job may hold letters that this terminal has not
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -175,6 +191,11 @@ def run(argv: list[str] | None = None) -> int:
         code: Any = cli.main(argv, prog_name="queuectl", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except click.NoSuchOption as error:
+        if error.option_name == "--spool":
+            return complain("--spool comes before the command, as in: queuectl --spool DIR status", error.exit_code)
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -188,9 +209,11 @@ def run(argv: list[str] | None = None) -> int:
 
 def trouble(error: OSError) -> str:
     """What the disk refused, and the cure."""
-    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    if not error.filename and error.errno in _UNPRINTED:  # what fails on the disk says where
+        return f"cannot print: {error.strerror}; what was asked for is done, see 'queuectl list'"
+    where = " -> ".join(os.fsdecode(path) for path in (error.filename, error.filename2) if path)
     cure = CURES.get(error.errno or 0, "see 'queuectl status', and the file system")
-    return f"{where}{error.strerror or error}; {cure}"
+    return f"{where}{': ' if where else ''}{error.strerror or error}; {cure}"
 
 
 def complain(message: str, code: int) -> int:

@@ -36,9 +36,18 @@ def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_selection(
         spool: Spool, /, ids: tuple[str, ...], batch: str | None, states: tuple[str, ...], glob: str | None, **rest: Any
     ) -> Any:
-        return command(spool, Selection(spool, ids=ids, batch=batch, states=states, name=glob), **rest)
+        return command(spool, Selection(spool, ids=list(dict.fromkeys(ids)), batch=batch, states=states, name=glob), **rest)
 
     return click.pass_obj(with_selection)
+
+
+def first(listed: Callable[[int], Iterable[Entry]], limit: int) -> list[Entry]:
+    """The first `limit` jobs of a list, 0: all; that there are more is said."""
+    found = list(listed(limit + 1 if limit else 0))
+    if 0 < limit < len(found):
+        click.echo(f"there are more than these {limit}; --limit 0 lists all", err=True)
+        del found[limit:]
+    return found
 
 
 def some(chosen: Selection) -> Selection:

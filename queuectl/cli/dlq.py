@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import click
 
 from queuectl import actions, lookup, render
-from queuectl.cli import complete, show
+from queuectl.cli import choose, complete, show
 from queuectl.cli.look import show_
 from queuectl.errors import NoSuchJob, WrongState
 from queuectl.layout import Entry
@@ -37,7 +38,7 @@ def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
     """
     settings = spool.open().settings()
     records = []
-    for entry in lookup.select(spool, ("dead",), limit):
+    for entry in choose.first(partial(lookup.select, spool, ("dead",)), limit):
         run = lookup.last_run(spool, entry) or {}
         why = {"outcome": run.get("outcome"), "reason": run.get("reason"), "stderr_tail": run.get("stderr_tail")}
         records.append(lookup.record(spool, entry, settings) | why)

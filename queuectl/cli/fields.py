@@ -76,6 +76,8 @@ def read_record(words: tuple[str, ...], command: str | None, job: str | None) ->
         return load(text.encode(errors="surrogateescape"))
     if len(words) == 1 and any(c in text for c in " \t\n;|&<>$"):
         raise click.UsageError(f"is {text!r} a shell command (-c {text!r}), JSON (it begins with '{{'), or a program (-- PROGRAM ARGS)?")
+    if len(words) == 1 and os.path.isfile(text) and not os.access(text, os.X_OK):
+        raise click.UsageError(f"{text} is a file that cannot be run; are there jobs in it (--file {text})?")
     return {"command": list(words)}
 
 
@@ -96,7 +98,14 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
         forced["cwd"] = os.path.abspath(cwd)
     if stdin is not None:
         forced["stdin"] = _text(stdin)
-    return {"forced": forced, "env": env, "exported": exported, "cwd": os.getcwd()}
+    return {"forced": forced, "env": env, "exported": exported, "cwd": forced.get("cwd") or _here()}
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise Wrong("the directory that you are in is gone, and the job would run there; go to another, or give --cwd") from None
 
 
 def _text(path: str) -> str:

@@ -24,12 +24,12 @@ PAUSE = 0.1
 @click.argument("id", shell_complete=complete.ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
-@click.option("--stdout", "stream", flag_value="out", help="Only what it printed to stdout.")
-@click.option("--stderr", "stream", flag_value="err", help="Only what it printed to stderr; it goes to our stdout.")
+@click.option("--stdout", "out", is_flag=True, help="Only what it printed to stdout.")
+@click.option("--stderr", "err", is_flag=True, help="Only what it printed to stderr; it goes to our stdout.")
 @click.option("--all", "everything", is_flag=True, help="Every attempt, each with a head, all on stdout.")
 @show.json_option
 @click.pass_obj
-def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, stream: str | None, everything: bool, as_json: bool) -> None:
+def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, out: bool, err: bool, everything: bool, as_json: bool) -> None:
     """What a job's command printed: its stdout on stdout, its stderr on stderr.
 
     After `dlq retry` the attempts count from 1 again, and a new log replaces the old of that number; the end of
@@ -47,7 +47,7 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, stream: s
         )
     if attempt and everything:
         raise click.UsageError("--all is every attempt; use it without --attempt")
-    streams = [stream] if stream else ["out", "err"]
+    streams = ["out", "err"] if out == err else ["out" if out else "err"]
     if follow:
         Follower(spool, entry, attempt, streams).follow()
         return
@@ -59,9 +59,21 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, stream: s
         found = [_as_json(spool, entry, number, streams) for number in numbers]
         show.document(found if everything else found[0])
         return
+    found_any = False
     for number in numbers:
         for name in streams:
-            _show(spool.log(entry.name.id, number, name), _target(name, streams), f"attempt {number}, std{name}" if everything else "")
+            head = f"attempt {number}, std{name}" if everything else ""
+            found_any |= _show(spool.log(entry.name.id, number, name), _target(name, streams), head)
+    if not found_any and (why := _why_nothing(spool, entry)):
+        click.echo(f"job {entry.name.id} {why}", err=True)
+
+
+def _why_nothing(spool: Spool, entry: Entry) -> str | None:
+    """Why a job has no logs, if it is not that its command printed nothing."""
+    runs = lookup.runs(spool, entry)
+    if not runs:
+        return "has not run yet" if not entry.name.attempts else None
+    return f"printed nothing: {runs[-1]['reason']}" if runs[-1]["reason"] else None
 
 
 def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
@@ -76,18 +88,19 @@ def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str]) ->
     return found
 
 
-def _show(path: str, target: IO[bytes], head: str) -> None:
-    """Copy one log; with a head it goes to stdout, below the head, and ends with a newline."""
+def _show(path: str, target: IO[bytes], head: str) -> bool:
+    """Copy one log, if there is one; with a head it goes to stdout, below the head, and ends with a newline."""
     file = _open(path)
     if file is None:
-        return
+        return False
     if not head:
         _copy(file, target)
-        return
+        return True
     sys.stdout.buffer.write(f"==> {head} <==\n".encode())
     if _copy(file, sys.stdout.buffer) not in (b"", b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+    return True
 
 
 def last_attempt(spool: Spool, entry: Entry) -> int:

@@ -106,7 +106,7 @@ def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None
     """
     settings = spool.open().settings()
     why = waiting.Reasons(spool).of
-    records = [lookup.record(spool, entry, settings, why) for entry in chosen.listed(limit)]
+    records = [lookup.record(spool, entry, settings, why) for entry in choose.first(chosen.listed, limit)]
     if as_json:
         show.document(records)
         return

@@ -18,8 +18,8 @@ from queuectl.spool import Spool
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed([
-        click.option("--user", "is_system", flag_value=False, type=bool, default=None, help="A service of yours."),
-        click.option("--system", "is_system", flag_value=True, type=bool, default=None, help="A service of the machine."),
+        click.option("--user", is_flag=True, help="A service of yours."),
+        click.option("--system", is_flag=True, help="A service of the machine."),
         click.option("--name", metavar="NAME", help="For queuectl-NAME.service.  [default: queuectl.service]"),
         click.option("--directory", metavar="DIR", help="Where the unit is, if not where systemd looks first."),
         click.option("--now", is_flag=True, help="Run the systemctl commands, too."),
@@ -36,7 +36,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--force", is_flag=True, help="Replace a unit that says other things.")
 @click.option("--print", "only_print", is_flag=True, help="Print the unit, and do nothing.")
 @click.pass_obj
-def install(spool: Spool, /, is_system: bool | None, name: str | None, directory: str | None, now: bool, **options: Any) -> None:
+def install(spool: Spool, /, user: bool, system: bool, name: str | None, directory: str | None, now: bool, **options: Any) -> None:
     """Write a systemd unit that runs workers of this spool, and say how to start it.
 
     With --user they run as you, from your next login on; with --system as the owner of the spool, from the next boot on.
@@ -46,7 +46,8 @@ def install(spool: Spool, /, is_system: bool | None, name: str | None, directory
     queuectl worker install --user --count 4
     queuectl --spool /srv/jobs worker install --system --name jobs --print
     """
-    system, unit_name = _is_system(is_system), _unit_name(name)
+    _say_one(user, system)
+    unit_name = _unit_name(name)
     spool.open().guard(allow_root=True)  # for --system they do not run as who installs them
     owner = host.user(disk.owner(spool.path))
     unit = service.Unit(spool.path, _command(spool, **options), owner if system else "")
@@ -65,14 +66,15 @@ def install(spool: Spool, /, is_system: bool | None, name: str | None, directory
 
 @click.command("uninstall")
 @_options
-def uninstall(is_system: bool | None, name: str | None, directory: str | None, now: bool) -> None:
+def uninstall(user: bool, system: bool, name: str | None, directory: str | None, now: bool) -> None:
     """Remove a unit that `queuectl worker install` wrote. With --now its workers are stopped first, after their jobs.
 
     \b
     queuectl worker uninstall --user --now
     queuectl worker uninstall --system --name jobs
     """
-    system, unit_name = _is_system(is_system), _unit_name(name)
+    _say_one(user, system)
+    unit_name = _unit_name(name)
     path = _path(system, directory, unit_name)
     if now and service.read(path) is not None:
         _systemctl(system, ["disable", "--now", unit_name], now=True)
@@ -81,10 +83,9 @@ def uninstall(is_system: bool | None, name: str | None, directory: str | None, n
     _systemctl(system, *([] if now else [["disable", "--now", unit_name]]), ["daemon-reload"], now=now)
 
 
-def _is_system(said: bool | None) -> bool:
-    if said is None:
-        raise click.UsageError("say --user (a service of yours) or --system (one of the machine, as root)")
-    return said
+def _say_one(user: bool, system: bool) -> None:
+    if user == system:
+        raise click.UsageError("say either --user (a service of yours) or --system (one of the machine, as root)")
 
 
 def _unit_name(name: str | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from queuectl import config
@@ -35,7 +38,7 @@ def list_settings(spool: Spool, /, as_json: bool) -> None:
     if as_json:
         show.document(values)
         return
-    rows = [(name, str(value), config.kind(name).help) for name, value in values.items()]
+    rows = [(name, _text(value), config.kind(name).help) for name, value in values.items()]
     show.table(["SETTING", "VALUE", "MEANING"], rows)
 
 
@@ -62,7 +65,7 @@ def get(spool: Spool, /, key: str, as_json: bool) -> None:
     if as_json:
         show.document(value)
     else:
-        click.echo(value)
+        click.echo(_text(value))
 
 
 @config_.command("set", context_settings={"ignore_unknown_options": True})  # a value may begin with "-"
@@ -80,7 +83,7 @@ def set_(spool: Spool, /, key: str, value: str) -> None:
     spool.make()
     config.change(spool.at("config.json"), spool.temporary(), {name: checked})
     _heed(spool, name)
-    click.echo(f"{name} = {config.kind(name).show(checked)}")
+    click.echo(f"{name} = {_text(config.kind(name).show(checked))}")
 
 
 @config_.command("unset")
@@ -96,7 +99,12 @@ def unset(spool: Spool, /, key: str) -> None:
     name = config.key(key).removesuffix("_ms")
     config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
     _heed(spool, name)
-    click.echo(f"{name} = {config.shown(spool.settings()).get(name, 1)}")
+    click.echo(f"{name} = {_text(config.shown(spool.settings()).get(name, 1))}")
+
+
+def _text(value: Any) -> str:
+    """A value as `config set` takes it."""
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def _heed(spool: Spool, name: str) -> None:

@@ -20,8 +20,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def document(value: Any) -> None:
     """Print a value as JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # The name of a drop may hold bytes that are no text.
-    click.echo(text if render.is_text(text) else json.dumps(value, indent=2))
+    # The name of a drop may hold bytes that are no text, and our stdout know few letters.
+    click.echo(text if render.is_text(text, sys.stdout.encoding) else json.dumps(value, indent=2))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None) -> None:

@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import click
 
-from queuectl import actions, tally, units
+from queuectl import actions, lookup, tally, units
 from queuectl.cli import choose, complain, show
 from queuectl.errors import Wrong
 from queuectl.filename import decode
+from queuectl.layout import ENDED
 from queuectl.selection import Selection
 from queuectl.spool import Spool
 
@@ -50,19 +52,20 @@ def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, timeo
         if not as_json:
             click.echo(f"{job.id} {job.state}", err=True)
 
-    ids = [entry.name.id for entry in chosen.entries()]
+    ids = list({entry.name.id: None for entry in chosen.entries()})
     waited = actions.wait(spool, ids, seconds, ended)
     if waited is None:
-        _give_up(len(ids), timeout)
-        return
+        left = [id for id in ids if lookup.find(spool, id).state not in ENDED]
+        some = ", ".join(left[:4]) + (", ..." if len(left) > 4 else "")
+        _give_up(f"not ended within {timeout}: {some}; wait longer, or see why with 'queuectl list'")
     if as_json:
         show.document([{"id": job.id, "state": job.state, "exit_code": job.code} for job in waited])
     codes = [job.code for job in waited]
     raise click.exceptions.Exit(codes[0] if len(codes) == 1 else int(any(codes)))
 
 
-def _give_up(count: int, timeout: str | None) -> None:
-    complain(f"not all of {count} jobs ended within {timeout}", actions.TIMED_OUT)
+def _give_up(why: str) -> NoReturn:
+    complain(why, actions.TIMED_OUT)
     raise click.exceptions.Exit(actions.TIMED_OUT)
 
 
@@ -84,7 +87,7 @@ def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, timeou
     else:
         click.echo(_summary(chosen.batch, count, time.monotonic() - started), err=True)
     if not is_over:
-        _give_up(count.total, timeout)
+        _give_up(f"{count.left} of {count.total} jobs have not ended within {timeout}; wait longer, or see why with 'queuectl list'")
     raise click.exceptions.Exit(int(count.dead > 0))
 
 

@@ -185,7 +185,7 @@ def test_wait_for_a_batch_sums_up_and_takes_in_what_comes_meanwhile(queuectl, pa
     queuectl("enqueue", "--batch", "b", "--max-retries", "1", "-c", "false")
     queuectl("enqueue", "--batch", "b", "--hold", "--id", "late", "-c", "true")
     with Workers(path):
-        assert "not all of 5 jobs ended within 0.2" in queuectl.refusal("wait", "--batch", "b", "--timeout", "0.2", code=124)
+        assert "of 5 jobs have not ended within 0.2" in queuectl.refusal("wait", "--batch", "b", "--timeout", "0.2", code=124)
         queuectl("release", "late")
         done = queuectl.run("wait", "--batch", "b", "--timeout", "50")
     assert done.returncode == 1

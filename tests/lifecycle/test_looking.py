@@ -113,7 +113,7 @@ def test_wait_answers_the_jobs_own_code(queuectl, dead):
 
 def test_wait_waits_and_gives_up_in_time(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "sleep 0.3")
-    assert "not all of 1 jobs ended within 50ms" in queuectl.refusal("wait", "a", "--timeout", "50ms", code=124)
+    assert "not ended within 50ms: a; wait longer" in queuectl.refusal("wait", "a", "--timeout", "50ms", code=124)
     with Workers(path):
         queuectl("wait", "a", "--timeout", "30")
 

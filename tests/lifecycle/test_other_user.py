@@ -154,3 +154,12 @@ def test_root_gives_nothing_away_that_was_there_before(spool):
     disk.append(spool.at("results", "a.jsonl"), b"{}")
 
     assert secret.stat().st_uid == 0
+
+
+def test_the_doctor_tells_of_a_directory_that_we_cannot_change(spool):
+    os.chmod(spool.at("pending"), 0o500)
+
+    said = as_nobody(spool, "doctor")
+
+    assert said.returncode == 1
+    assert f"user {NOBODY} cannot change what is in {spool.at('pending')}" in said.stdout

@@ -145,7 +145,8 @@ def test_uninstall_removes_what_install_wrote(queuectl, unit):
     ("words", "code", "why"),
     [
         (["--name", "a/b", "--user"], 2, "name of a unit"),
-        ([], 2, "say --user"),
+        ([], 2, "say either --user"),
+        (["--user", "--system"], 2, "say either --user"),
         (["--user", "--set", "nonsense=1"], 2, "no setting"),
     ],
 )

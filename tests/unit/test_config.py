@@ -1,5 +1,6 @@
 """Settings."""
 
+import errno
 import json
 import multiprocessing
 
@@ -141,3 +142,12 @@ def test_live_settings_follow_the_file_and_survive_its_damage(file):
 
     file.write_text("{}")
     assert live.look().max_retries == 3
+
+
+def test_settings_that_belong_to_somebody_else_are_not_to_be_corrected(monkeypatch):
+    def refuse(path, most):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(config.disk, "read", refuse)
+    with pytest.raises(ConfigDamaged, match="give it to the owner of the spool"):
+        config.load_file("config.json")
