@@ -74,8 +74,8 @@ def drops(spool: Spool) -> Iterator[Entry]:
     """What programs have dropped and no worker has admitted yet; a drop without an id is known by its file name."""
     for text in spool.drops():
         file = f"pending/{text}"
-        job = read(spool, file)
-        name = Name(spool.now(), job.priority if job else 0, 0, (job.id if job else None) or text)
+        job, came = read(spool, file), disk.modified(spool.at(file)) or spool.now()
+        name = Name(job.due(came) if job else came, job.priority if job else 0, 0, (job.id if job else None) or text)
         yield Entry("pending", name, file)
 
 

@@ -137,7 +137,7 @@ def _of_lines(path: str, record: dict[str, Any]) -> Jobs:
             raise InvalidJob(f"is not UTF-8 text (byte {error.start})") from None
 
     for number, line in enumerate(_open(path), 1):
-        if line := line.removesuffix(b"\n"):
+        if line := line.removesuffix(b"\n").removesuffix(b"\r"):
             yield f"line {number}", lambda line=line: job(line)  # type: ignore[misc]
 
 

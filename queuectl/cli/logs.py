@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from queuectl import disk, lookup
+from queuectl import disk, lookup, units
 from queuectl.cli import choose, complete, show
 from queuectl.errors import QueuectlError
 from queuectl.layout import ENDED, Entry
@@ -142,6 +142,15 @@ def _current(file: IO[bytes] | None, path: str, target: IO[bytes]) -> IO[bytes] 
     return newest
 
 
+def _how_it_failed(spool: Spool, entry: Entry) -> str:
+    """What became of a job whose attempt has failed."""
+    reason = (lookup.last_run(spool, entry) or {}).get("reason") or "no reason recorded"
+    if entry.state == "dead":
+        return f"job {entry.name.id} is dead: {reason}"
+    wait = max(0.0, entry.name.time - spool.now())
+    return f"attempt {entry.name.attempts} of job {entry.name.id} failed: {reason}; the next one in {units.ago(wait)}"
+
+
 class Follower:
     """Copies the logs of a job as they grow."""
 
@@ -149,6 +158,7 @@ class Follower:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, last_attempt(spool, entry))
         self._files: dict[tuple[int, str], IO[bytes] | None] = {}
+        self._told: Entry | None = None
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:
         """Attempt after attempt, until the job is completed or dead; `between` is called after each look."""
@@ -168,4 +178,7 @@ class Follower:
                 key, path = (number, name), self._spool.log(entry.name.id, number, name)
                 self._files[key] = _current(self._files.get(key), path, _target(name, self._streams))
         self._at = last
+        if not attempt and entry.state in ("failed", "dead") and entry != self._told:
+            self._told = entry
+            click.echo(f"queuectl: {_how_it_failed(self._spool, entry)}", err=True)
         return entry.state in ENDED or bool(attempt and entry.state != "processing" and entry.name.attempts >= attempt)

@@ -23,8 +23,9 @@ def test_run_prints_what_the_job_prints_and_ends_with_its_code(queuectl, path, c
         done = queuectl.run("run", "--max-retries", "1", "-c", f"echo out; echo err >&2; {command}")
 
     assert (done.returncode, done.stdout) == (code, "out\n")
-    assert done.stderr.splitlines()[-1] == "err"
-    assert done.stderr.startswith("queuectl: job ")
+    first, err, *why = done.stderr.splitlines()
+    assert (first.startswith("queuectl: job "), err) == (True, "err")
+    assert [line.startswith("queuectl: job ") for line in why] == ([True] if code else [])
 
 
 def test_run_shows_the_output_while_the_job_runs(queuectl, path, tmp_path):

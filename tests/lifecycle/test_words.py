@@ -1,12 +1,13 @@
 """The command line itself: typos, streams that are closed or know few letters, and what is said when nothing can be shown."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import environment, ids_in
+from tests.support import Workers, environment, ids_in
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,36 @@ def test_exit_codes_are_read_as_they_are_shown(queuectl):
         assert queuectl("config", "get", name) == f"{value}\n"
     queuectl("enqueue", "--id", "a", "--success-codes", "[0, 3]", "--retry-after-codes", '{"75": 60}', "-c", "exit 3")
     queuectl("config", "set", "success_codes", "[0, 3", code=2)
+
+
+def test_whoever_follows_a_job_hears_of_attempts_that_failed(queuectl, path):
+    queuectl("config", "set", "backoff_base", "1")
+    with Workers(path):
+        followed = queuectl.run("run", "--id", "a", "--max-retries", "2", "-c", "echo once more; exit 3")
+
+    assert (followed.returncode, followed.stdout) == (3, "once more\n" * 2)
+    assert "queuectl: attempt 1 of job a failed: exit code 3; the next one in " in followed.stderr
+    assert followed.stderr.endswith("queuectl: job a is dead: exit code 3\n")
+
+
+def test_a_drop_waits_for_a_worker_like_any_other_job(queuectl, path):
+    queuectl("init")
+    (path / "pending" / "x.json").write_text('{"command": "true"}')
+    os.utime(path / "pending" / "x.json", (1e9, 1e9))
+
+    [record] = queuectl.json("list")
+
+    assert record["waits"] == "no worker is alive"
+    assert record["run_at"].startswith("2001-09-09")
+
+
+def test_lines_may_end_as_windows_ends_them(queuectl):
+    queuectl("enqueue", "--each-line", "-", "--id", "x-{}", "-c", "echo {}", input="a\r\nb\r\n")
+
+    assert [record["command"] for record in queuectl.json("list")] == ["echo 'a'", "echo 'b'"]
+
+
+def test_a_delay_without_a_time_says_how_to_write_it(queuectl):
+    said = queuectl.run("enqueue", "--retry-after-codes", "75", "-c", "true")
+
+    assert (said.returncode, "write CODE=TIME" in said.stderr) == (2, True)
