@@ -23,9 +23,10 @@ def test_run_prints_what_the_job_prints_and_ends_with_its_code(queuectl, path, c
         done = queuectl.run("run", "--max-retries", "1", "-c", f"echo out; echo err >&2; {command}")
 
     assert (done.returncode, done.stdout) == (code, "out\n")
-    first, err, *why = done.stderr.splitlines()
-    assert (first.startswith("queuectl: job "), err) == (True, "err")
-    assert [line.startswith("queuectl: job ") for line in why] == ([True] if code else [])
+    assert done.stderr.startswith("queuectl: job ")
+    *_, last = (line for line in done.stderr.splitlines() if not line.startswith("queuectl: "))
+    assert last == "err"
+    assert (" is dead: " in done.stderr) == (code != 0)
 
 
 def test_run_shows_the_output_while_the_job_runs(queuectl, path, tmp_path):
