@@ -240,6 +240,7 @@ class Worker:
         if why != self.stuck:
             self.log.event("stuck", worker=self.name, reason=why, file=file)
             self.stuck = why
+        self._announce()  # what went well before must not wait for what does not
         self._restore()
         self._release(claim)
         self._insist(claim.name.id, self.gate.leave)
