@@ -33,6 +33,6 @@ def doctor_(spool: Spool, /, fix: bool, as_json: bool) -> None:
             ("mended" if finding.fixed else "wrong", finding.check, finding.what, "" if finding.fixed else finding.cure)
             for finding in found
         ]
-        show.table(["", "CHECK", "WHAT", "CURE"], rows, lambda row: "completed" if row[0] == "mended" else "dead")
+        show.table(["", "CHECK", "WHAT", "CURE"], rows, lambda row: "completed" if row[0] == "mended" else "dead", whole=True)
     if left:
         raise click.exceptions.Exit(1)

@@ -39,7 +39,7 @@ def list_settings(spool: Spool, /, as_json: bool) -> None:
         show.document(values)
         return
     rows = [(name, _text(value), config.kind(name).help) for name, value in values.items()]
-    show.table(["SETTING", "VALUE", "MEANING"], rows)
+    show.table(["SETTING", "VALUE", "MEANING"], rows, whole=True)
 
 
 @config_.command("get")

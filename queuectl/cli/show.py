@@ -13,6 +13,9 @@ import click
 from queuectl import render, units
 from queuectl.errors import QueuectlError
 
+#: The most letters of a cell in a column that is not cut while others can be.
+LONG = 24
+
 #: The option that every command has which shows something.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -24,8 +27,13 @@ def document(value: Any) -> None:
     click.echo(text if render.is_text(text, sys.stdout.encoding) else json.dumps(value, indent=2))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None) -> None:
-    """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None, *, whole: bool = False
+) -> None:
+    """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour.
+
+    Where the terminal is too narrow sentences are cut, not ids and times; or with `whole` they get more lines.
+    """
     rows = [[render.printable(cell) for cell in row] for row in rows]
     if not _is_rich():
         click.echo(render.table(head, rows))
@@ -34,16 +42,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*head, box=None, pad_edge=False, header_style="dim")
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
+    for index, title in enumerate(head):
+        drawn.add_column(title, no_wrap=not index or max((len(row[index]) for row in rows), default=0) <= LONG)
     styles = {"32": "green", "33": "yellow", "31": "red", "36": "cyan"}
     for row in rows:
         style = styles.get(render.COLOURS.get(colour(row), "")) if colour else None
-        drawn.add_row(*(Text(cell, style=style or "") for cell in row))
+        drawn.add_row(*(Text(cell, style=style or "", no_wrap=not whole, overflow="ellipsis") for cell in row))
     Console().print(drawn)
 
 
 def _is_rich() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support import Workers, environment, ids_in
+from tests.terminal import Terminal
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,13 @@ def test_a_delay_without_a_time_says_how_to_write_it(queuectl):
     said = queuectl.run("enqueue", "--retry-after-codes", "75", "-c", "true")
 
     assert (said.returncode, "write CODE=TIME" in said.stderr) == (2, True)
+
+
+def test_a_narrow_terminal_cuts_commands_and_neither_ids_nor_states(queuectl, path):
+    id = "a-rather-long-identifier"
+    queuectl("enqueue", "--id", id, "-c", "echo this command is much too long for a terminal that has eighty columns")
+
+    with Terminal(path, "list", columns=80, NO_COLOR="", TERM="xterm") as terminal:
+        terminal.shows(f"{id}  pending")
+        assert terminal.line(id).endswith("…")
+        assert len([line for line in terminal.text.splitlines() if line]) == 2
