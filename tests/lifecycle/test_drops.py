@@ -43,7 +43,7 @@ def test_a_drop_that_stays_broken_is_rejected_after_its_grace_and_good_ones_go_o
         until(lambda: ids_in(path, "completed") == ["good"])
         assert "broken.json" in os.listdir(path / "pending")
         until(lambda: len(names(path, "rejected")) == 2)
-        [event] = workers.events("rejected")
+        [event] = until(lambda: workers.events("rejected"))
     assert event["drop"] == "broken.json"
     assert "line 1 column 13" in event["reason"]
     assert queuectl.json("status")["jobs"]["rejected"] == 1
