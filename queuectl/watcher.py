@@ -142,14 +142,16 @@ def start(directories: list[str], forget: list[int]) -> Watch:
 
     The child closes the descriptors in `forget`.
     """
-    here_reads, there_writes = os.pipe()
-    there_reads, here_writes = os.pipe()
+    ends: list[int] = []
     try:
+        ends += os.pipe()
+        ends += os.pipe()
         pid = os.fork()
     except OSError:
-        for fd in (here_reads, here_writes, there_reads, there_writes):
+        for fd in ends:
             os.close(fd)
         raise
+    here_reads, there_writes, there_reads, here_writes = ends
     if pid:
         os.close(there_writes)
         os.close(there_reads)
