@@ -175,7 +175,7 @@ def open_new(path: str, flags: int) -> int:
 
     What root makes in somebody's directory becomes theirs: they could not even read it else.
     """
-    keeper = _keeper(path)
+    keeper = None if os.geteuid() else _holder(path.rpartition("/")[0])  # as _keeper: this is on the way of every job
     if keeper is None:
         return os.open(path, flags, FILE_MODE)
     try:
@@ -190,12 +190,12 @@ def open_new(path: str, flags: int) -> int:
 
 def _keeper(path: str) -> tuple[int, int] | None:
     """To which user and group root must give what it makes at `path`; None: it stays ours."""
-    return None if os.geteuid() else _holder(os.path.dirname(path))
+    return None if os.geteuid() else _holder(path.rpartition("/")[0])
 
 
 @functools.cache
 def _holder(directory: str) -> tuple[int, int] | None:
-    status = os.stat(directory)
+    status = os.stat(directory or ".")
     return (status.st_uid, status.st_gid) if status.st_uid else None
 
 
