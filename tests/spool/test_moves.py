@@ -1,5 +1,6 @@
 """One verb, one rename."""
 
+import errno
 import os
 import time
 
@@ -49,6 +50,23 @@ def test_a_claim_without_a_directory_to_take_it_to_is_an_error_and_no_lost_race(
 
     with pytest.raises(FileNotFoundError):
         spool.claim(entry.file, "nobody", time.time())
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
+def test_a_claim_of_which_the_disk_does_not_say_whether_it_worked_is_an_error_and_not_won(spool, path, claim, monkeypatch, code):
+    """The rename failed, and so does the look at where it should have led to."""
+    spool.enqueue({"command": "true", "id": "a"})
+
+    def fail(path, *_):
+        raise OSError(code, os.strerror(code), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        patch.setattr(os, "open", fail)
+        with pytest.raises(OSError, match=os.strerror(code)):
+            claim()
+
+    assert ids_in(path, "pending") == ["a"]
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "dead"])
