@@ -61,6 +61,28 @@ def test_a_worker_of_this_host_whose_process_is_gone_is_dead_at_once(network, sp
     os.close(lock)
 
 
+def test_a_process_id_of_another_host_says_nothing_here(network, spool, monkeypatch):
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    monkeypatch.setattr(host, "is_running", lambda pid: False)
+    observer = liveness.Observer(spool)
+
+    assert not observer.is_alive(record.worker, record)
+    assert observer.is_alive(record.worker, record._replace(host="mars"))
+    os.close(lock)
+
+
+def test_what_another_boot_left_in_tmp_stays_for_a_while_as_two_hosts_may_have_one_name(network, spool, path):
+    """Several machines that were made from one image: theirs may still be writing it."""
+    here = host.place()
+    file = path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc"
+    file.touch()
+
+    assert spool.sweep() == 0
+
+    os.utime(file, (1, 1))
+    assert spool.sweep() == 1
+
+
 def test_looks_of_its_own_come_soon_while_there_is_work_and_rarely_when_there_is_none(spool, monkeypatch):
     class Clock:
         now = 1000.0
