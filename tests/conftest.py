@@ -1,13 +1,14 @@
 """Fixtures of all tests: a spool of its own for each."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from queuectl import Spool
+from queuectl import Spool, config
 from tests.support import Command
 
 
@@ -57,3 +58,21 @@ def spool(path: Path) -> Spool:
 def queuectl(path: Path) -> Command:
     """The command, on the spool of this test."""
     return Command(path)
+
+
+@pytest.fixture
+def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Whoever takes a lock next gets it only after somebody else has had it and done something: overtake(act)."""
+    real = config.locked
+
+    def overtake(act: Callable[[], object]) -> None:
+        @contextmanager
+        def locked(path: str, *more: Any) -> Iterator[None]:
+            monkeypatch.setattr(config, "locked", real)
+            act()
+            with real(path, *more):
+                yield
+
+        monkeypatch.setattr(config, "locked", locked)
+
+    return overtake

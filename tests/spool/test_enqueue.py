@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from queuectl import Job, Spool, disk, ids, intake
-from queuectl.errors import IdTaken, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
+from queuectl.errors import IdTaken, InvalidJob, KeyTaken, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import decode
 from queuectl.layout import MADE, STATES
 from tests.support import ids_in, names
@@ -246,6 +246,40 @@ def test_an_id_is_free_again_when_its_job_was_removed_by_hand(spool, path):
     assert (path / "ids" / "a").stat().st_nlink == 2
 
 
+def test_an_id_that_two_find_void_is_held_by_the_first(spool, path, overtake):
+    (path / "ids" / "a").touch()
+    mine, theirs = path / "tmp" / "mine", path / "tmp" / "theirs"
+    for file in (mine, theirs):
+        file.write_text('{"command": "true"}')
+    overtake(lambda: spool.hold_id("a", str(theirs)))
+
+    assert not spool.hold_id("a", str(mine))
+    assert (path / "ids" / "a").samefile(theirs)
+
+
+def test_a_void_link_that_somebody_has_made_good_meanwhile_is_not_removed(spool, path, overtake):
+    (path / "ids" / "a").touch()
+    overtake(lambda: spool.enqueue({"command": "true", "id": "a"}))
+
+    spool.void("a")
+
+    assert (path / "ids" / "a").samefile(path / "pending" / names(path, "pending")[0])
+
+
+def test_a_chosen_id_is_durable_when_its_enqueue_returns(spool, path, monkeypatch):
+    synced, sync = {}, disk.sync
+
+    def note(place):
+        if os.path.isdir(place):
+            synced[os.path.basename(place)] = os.listdir(place)
+        sync(place)
+
+    monkeypatch.setattr(disk, "sync", note)
+    spool.enqueue({"command": "true", "id": "a"})
+
+    assert synced == {"pending": names(path, "pending"), "ids": ["a"]}
+
+
 def test_a_void_link_is_no_licence_while_a_copy_of_the_job_is_here(spool, path):
     spool.enqueue({"command": "true", "id": "a"})
     [name] = names(path, "pending")
@@ -385,3 +419,20 @@ def test_the_disk_that_fails_amid_many_says_which_jobs_it_has(spool, path, monke
     assert synced[-2:] == [str(path / "pending"), str(path / "ids")]
     assert sorted(names(path, "ids")) == ["a", "b"]
     assert names(path, "tmp") == []
+
+
+def test_a_job_that_came_in_before_the_disk_failed_keeps_its_key(spool, path, monkeypatch):
+    rename = disk.rename
+
+    def full(source, target):
+        if target.endswith("-b.json"):
+            raise OSError(errno.ENOSPC, "full", target)
+        return rename(source, target)
+
+    monkeypatch.setattr(disk, "rename", full)
+    with pytest.raises(OSError, match="full"):
+        spool.enqueue_all([{"command": "true", "id": id, "unique": f"key-{id}"} for id in "ab"])
+
+    with pytest.raises(KeyTaken):
+        spool.enqueue({"command": "true", "unique": "key-a"})
+    assert names(path, "unique") == [".lock", "key-a"]
