@@ -116,6 +116,46 @@ def test_a_token_that_vanished_is_issued_again_and_one_that_is_held_is_not(spool
     assert limits.free(spool, "x") == ["1"]
 
 
+def test_a_token_that_another_issued_and_took_meanwhile_is_not_issued_twice(spool, path, enter, overtake):
+    (path / "processing" / "other").mkdir()
+    overtake(lambda: limits.take(spool, "x", "other"))
+
+    assert not limits.take(spool, "x", ME)
+    assert names(path, "processing") == ["x.1.token"]
+    assert os.listdir(path / "limits" / "x") == [".1"]
+
+
+def test_a_token_is_issued_under_the_lock_of_the_limits(spool, path, enter, monkeypatch):
+    held = under_lock(monkeypatch, "link", path / "limits" / ".lock")
+
+    assert limits.take(spool, "x", ME)
+
+    assert held == [True]
+
+
+def under_lock(monkeypatch, name, lock):
+    """Whether `lock` was held at each call of this function of the disk: a list that grows."""
+    real, held = getattr(disk, name), []
+
+    def act(*paths):
+        held.append(disk.is_held(str(lock)))
+        return real(*paths)
+
+    monkeypatch.setattr(disk, name, act)
+    return held
+
+
+def test_a_token_that_another_has_issued_again_and_taken_meanwhile_stays_one(spool, path, enter, overtake):
+    assert limits.take(spool, "x", ME)
+    os.unlink(path / "processing" / ME / "x.1.token")
+    overtake(lambda: limits.mend(spool) and limits.take(spool, "x", ME))
+
+    limits.mend(spool)
+
+    assert names(path, "processing") == ["x.1.token"]
+    assert limits.free(spool, "x") == []
+
+
 def test_a_limit_of_zero_lets_nothing_run(spool, enter):
     config.change(spool.at("config.json"), spool.temporary(), {"limit.x": 0})
     spool.enqueue({"command": "true", "id": "a", "limit": "x"})
