@@ -284,6 +284,42 @@ def test_a_key_is_held_until_its_job_has_ended(spool, path):
     assert os.readlink(path / "unique" / "key") == "b"
 
 
+def test_a_key_that_a_quicker_one_takes_while_it_changes_hands_is_theirs(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a", "unique": "key"})
+    end(spool, "a")
+    unlink = disk.unlink
+
+    def be_quicker(file):
+        unlink(file)
+        return disk.point(file, "theirs")
+
+    monkeypatch.setattr(disk, "unlink", be_quicker)
+    with pytest.raises(KeyTaken, match="theirs"):
+        unique.hold(spool, "key", "mine")
+
+    assert os.readlink(path / "unique" / "key") == "theirs"
+
+
+def test_a_key_that_another_takes_before_it_is_given_up_is_theirs(spool, path, overtake):
+    spool.enqueue({"command": "true", "id": "a", "unique": "key"})
+    end(spool, "a")
+    overtake(lambda: unique.hold(spool, "key", "theirs"))
+
+    unique.let_go(spool, "key", "a")
+
+    assert os.readlink(path / "unique" / "key") == "theirs"
+
+
+def test_a_key_changes_hands_under_the_lock_of_the_keys(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a", "unique": "key"})
+    end(spool, "a")
+    held = under_lock(monkeypatch, "unlink", path / "unique" / ".lock")
+
+    unique.hold(spool, "key", "b")
+
+    assert held == [True]
+
+
 def test_of_many_that_come_together_with_one_key_none_comes_in(spool, path):
     with pytest.raises(KeyTaken):
         spool.enqueue_all([{"command": "true", "unique": "key"}] * 2)
