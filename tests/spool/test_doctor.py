@@ -9,7 +9,7 @@ import sys
 import filelock
 import pytest
 
-from queuectl import doctor, libc, liveness, renewal
+from queuectl import disk, doctor, libc, liveness, renewal
 from tests import inotify
 from tests.support import Workers, ids_in, names, until
 
@@ -173,6 +173,28 @@ def test_a_once_huge_directory_is_swapped_for_a_new_one(spool, path, monkeypatch
     assert visit(spool, fix=True) == [("once huge", True)] * 4
     assert (path / "pending").stat().st_ino != before
     assert ids_in(path, "pending") == ["a"]
+
+
+def test_each_step_of_a_renewal_is_durable_before_the_next(spool, path, monkeypatch):
+    spool.enqueue("true")
+    steps = []
+
+    def noted(name):
+        real = getattr(disk, name)
+
+        def act(place, *more):
+            steps.append((name, "old" if place.startswith(f"{path}/tmp/") else os.path.relpath(place, path)))
+            return real(place, *more)
+
+        return act
+
+    for name in ("exchange", "rename", "sync", "remove"):
+        monkeypatch.setattr(disk, name, noted(name))
+
+    renewal.renew(spool, "pending")
+
+    swap = [("exchange", "pending"), ("sync", "."), ("sync", "tmp")]
+    assert steps == [*swap, ("remove", "old"), ("rename", "old"), ("sync", "old"), ("sync", "pending"), ("remove", "old")]
 
 
 def test_a_directory_is_renewed_while_jobs_are_dropped_and_run(queuectl, spool, path):
