@@ -120,6 +120,48 @@ def test_mending_a_copy_keeps_the_job_and_sets_the_copy_aside(spool, path):
     assert len(names(path, "rejected")) == 2
 
 
+def moves_amid_a_look(spool, monkeypatch, entry, target, after):
+    """A job moves to another state as soon as somebody has looked at the state `after`."""
+    entries = spool.entries
+
+    def look(state, *part):
+        yield from entries(state, *part)
+        if state == after:
+            spool.move(entry, target, entry.name)
+
+    monkeypatch.setattr(spool, "entries", look)
+
+
+def test_a_job_that_moves_while_the_doctor_looks_is_no_copy(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a"})
+    [entry] = spool.entries_of("a")
+    dead = spool.move(entry, "dead", entry.name)
+    moves_amid_a_look(spool, monkeypatch, dead, "pending", after="dead")
+
+    assert list(doctor.duplicates(spool)) == []
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_the_history_of_a_job_that_moves_while_the_doctor_looks_is_not_abandoned(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a"})
+    [entry] = spool.entries_of("a")
+    dead = spool.move(entry, "dead", entry.name)
+    abandoned(path / "results" / "a.jsonl")
+    moves_amid_a_look(spool, monkeypatch, dead, "pending", after="pending")
+
+    assert list(doctor.records(spool)) == []
+    assert ids_in(path, "pending") == ["a"]
+
+
+def test_a_file_that_is_no_job_is_told_and_left_to_the_worker_that_has_it(spool, path):
+    (path / "processing" / "me-1-abc").mkdir()
+    file = path / "processing" / "me-1-abc" / "20261121T000000.000000Z-p5-a1-1k0ttnghkr35gp8j3.json"
+    file.write_text("{")
+
+    assert visit(spool, fix=True) == [("unreadable", False)]
+    assert file.read_text() == "{"
+
+
 def test_a_young_history_without_a_job_is_left_alone(spool, path):
     (path / "results" / "moving.jsonl").write_text('{"claim": "x"}\n')
 
