@@ -161,6 +161,20 @@ def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, wo
     assert ids_in(path, "failed") == ["a"]
 
 
+def test_a_job_whose_command_nothing_can_end_yet_does_not_run_beside_it(spool, path, worker, monkeypatch):
+    """It waits for a dead disk, and not even KILL reaches it."""
+    claim(spool, worker)
+    die(spool)
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery.processes, "end_all", lambda *_: False)
+        assert recovery.rescue(spool, liveness.Observer(spool)) == []
+    assert ids_in(path, "processing") == ["a"]
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert ids_in(path, "failed") == ["a"]
+
+
 def test_a_directory_without_a_record_is_rescued_only_after_a_while(spool, path):
     (path / "processing" / "gone-1-abc").mkdir()
     (path / "processing" / "gone-1-abc" / "20261122T101502.123456Z-p5-a1-a.json").write_text('{"command": "true"}')
