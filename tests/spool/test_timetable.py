@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from queuectl import Spool, actions, doctor, ids, lookup, timetable
+from queuectl import Spool, actions, disk, doctor, ids, lookup, timetable
 from queuectl.errors import InvalidSchedule, NoSuchSchedule, ScheduleDamaged, ScheduleTaken, SpoolUnusable
 from queuectl.log import Log
 from queuectl.schedule import MOST
@@ -136,6 +136,24 @@ def test_removing_leaves_nothing_of_it(spool, path, end):
         timetable.pause(spool, "nightly")
     timetable.remove(spool, "nightly")
     assert os.listdir(path / "schedules") == []
+
+
+def test_what_people_do_to_a_schedule_is_durable_when_it_is_done(spool, path, monkeypatch):
+    synced, sync = {}, disk.sync
+
+    def note(directory):
+        synced[directory] = sorted(os.listdir(directory))
+        sync(directory)
+
+    monkeypatch.setattr(disk, "sync", note)
+    schedules = str(path / "schedules")
+
+    timetable.add(spool, "nightly", HOURLY)
+    assert "schedules" in synced[str(path)]
+    assert synced[schedules] == ["nightly.json"]
+    for act in (timetable.pause, timetable.resume, timetable.remove):
+        act(spool, "nightly")
+        assert synced[schedules] == sorted(os.listdir(schedules))
 
 
 @pytest.mark.parametrize("act", [timetable.remove, timetable.pause, timetable.resume, timetable.run, timetable.find])
