@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from queuectl import admission, batches, config, tally
+from queuectl import admission, batches, config, disk, tally
 from queuectl.actions import prune
 from queuectl.errors import NoSuchBatch
 from queuectl.tally import Count, Tally
@@ -45,6 +45,17 @@ def test_a_torn_line_is_no_id_and_does_not_spoil_the_next(spool, path):
 
     assert lines(path) == ["one", "onemo~", "onemo", "two", ""]
     assert list(batches.members(spool, "b")) == ["one", "onemo", "two"]
+
+
+def test_a_list_is_on_disk_before_its_job_is_in_the_queue(spool, path, monkeypatch):
+    flushed, before = [], []
+    flush, rename = disk._flush, disk.rename
+    monkeypatch.setattr(disk, "_flush", lambda fd: flushed.append(os.fstat(fd).st_ino) or flush(fd))
+    monkeypatch.setattr(disk, "rename", lambda old, new: before.extend(flushed) or rename(old, new))
+
+    spool.enqueue({"command": "true", "batch": "b"})
+
+    assert (path / "batches" / "b").stat().st_ino in before
 
 
 def test_many_at_once_lose_nothing(spool, path):
