@@ -76,9 +76,15 @@ def read_record(words: tuple[str, ...], command: str | None, job: str | None) ->
         return load(text.encode(errors="surrogateescape"))
     if len(words) == 1 and any(c in text for c in " \t\n;|&<>$"):
         raise click.UsageError(f"is {text!r} a shell command (-c {text!r}), JSON (it begins with '{{'), or a program (-- PROGRAM ARGS)?")
-    if len(words) == 1 and os.path.isfile(text) and not os.access(text, os.X_OK):
+    if len(words) == 1 and os.path.isfile(text) and not _is_program(text):
         raise click.UsageError(f"{text} is a file that cannot be run; are there jobs in it (--file {text})?")
     return {"command": list(words)}
+
+
+def _is_program(word: str) -> bool:
+    import shutil  # for a word that is a file as well
+
+    return shutil.which(word) is not None
 
 
 def read_flags(flags: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def test_a_typo_in_a_command_gets_a_hint(queuectl):
 def test_a_file_of_jobs_is_not_taken_for_a_program(queuectl, tmp_path):
     (tmp_path / "jobs.jsonl").write_text('{"command": "true"}\n')
 
+    (tmp_path / "true").touch()
+
     assert f"--file {tmp_path}/jobs.jsonl" in queuectl.run("enqueue", str(tmp_path / "jobs.jsonl")).stderr
+    queuectl("enqueue", "true", cwd=tmp_path)
 
 
 def test_a_directory_that_is_gone_is_named_as_what_is_wrong(path, tmp_path):
