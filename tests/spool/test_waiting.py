@@ -3,9 +3,10 @@
 import os
 import time
 
+import filelock
 import pytest
 
-from queuectl import actions, admission, blocked, config, disk, gate, limits, lookup, unique, waiting
+from queuectl import actions, admission, blocked, config, disk, gate, limits, lookup, recovery, unique, waiting
 from queuectl.errors import InvalidJob, KeyTaken, WrongState
 from tests.support import ids_in, names
 
@@ -156,6 +157,34 @@ def test_a_token_that_another_has_issued_again_and_taken_meanwhile_stays_one(spo
     assert limits.free(spool, "x") == []
 
 
+def test_a_token_that_a_power_cut_left_under_both_names_is_given_back_once(spool, path, enter):
+    spool.enqueue({"command": "true", "id": "a", "limit": "x"})
+    enter("a")
+    os.link(path / "processing" / ME / "x.1.token", path / "limits" / "x" / "1")
+
+    limits.give_back(spool, ME, "x.1.token")
+
+    assert "x.1.token" not in os.listdir(path / "processing" / ME)
+    assert limits.free(spool, "x") == ["1"]
+
+
+def test_who_wakes_two_wakes_another_for_one_that_somebody_else_has_woken(spool, path, enter, monkeypatch):
+    spool.enqueue_all([{"command": "true", "id": id, "limit": "x"} for id in "abcd"])
+    assert [enter(id) for id in "abcd"] == ["open", "blocked", "blocked", "blocked"]
+    rename = disk.rename
+
+    def rename_late(source, target):
+        """Another has chosen the same job, and is quicker."""
+        monkeypatch.setattr(disk, "rename", rename)
+        assert blocked.wake(spool, "limit.x", 1) == 1
+        return rename(source, target)
+
+    monkeypatch.setattr(disk, "rename", rename_late)
+    assert blocked.wake(spool, "limit.x", 2) == 2
+
+    assert ids_in(path, "pending") == ["b", "c", "d"]
+
+
 def test_a_limit_of_zero_lets_nothing_run(spool, enter):
     config.change(spool.at("config.json"), spool.temporary(), {"limit.x": 0})
     spool.enqueue({"command": "true", "id": "a", "limit": "x"})
@@ -208,6 +237,73 @@ def test_who_begins_to_wait_after_a_worker_saw_nobody_wait_is_woken_when_it_tell
     mine.tell()
 
     assert ids_in(path, "pending") == ["b"]
+
+
+def let_go_of_the_token(spool):
+    limits.give_back(spool, ME, "x.1.token")
+    blocked.offer(spool, "x")
+
+
+@pytest.mark.parametrize(("fields", "come"), [({"after": "a"}, lambda spool: end(spool, "a")), ({"limit": "x"}, let_go_of_the_token)])
+def test_what_a_job_waits_for_may_come_while_it_is_parked(spool, path, enter, monkeypatch, fields, come):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "first", "limit": "x"}])
+    spool.enqueue({"command": "true", "id": "b", **fields})
+    assert enter("first") == "open"
+    park = blocked.park
+
+    def park_late(*what):
+        come(spool)
+        return park(*what)
+
+    monkeypatch.setattr(blocked, "park", park_late)
+    assert enter("b") == "blocked"
+
+    assert "b" in ids_in(path, "pending")
+    assert os.listdir(path / "blocked") == []
+
+
+def test_who_waits_for_a_job_whose_file_somebody_removed_by_hand_is_woken_by_the_sweep(spool, path, enter):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    enter("b")
+    [entry] = spool.entries_of("a")
+    os.unlink(spool.at(entry.file))
+
+    assert blocked.sweep(spool) == 1
+
+    assert ids_in(path, "pending") == ["b"]
+
+
+def test_who_waits_for_a_job_whose_worker_died_before_it_told_is_woken_by_the_rescue(spool, path, enter):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    enter("b")
+    [entry] = spool.entries_of("a")
+    assert spool.move(entry, "completed", entry.name)
+
+    recovery.rescue_worker(spool, ME, None)
+
+    assert ids_in(path, "pending") == ["b"]
+
+
+def test_all_are_woken_although_more_wait_than_are_looked_at_once(spool, path, enter, monkeypatch):
+    monkeypatch.setattr(blocked, "MOST", 2)
+    spool.enqueue_all([{"command": "true", "id": "a"}, *({"command": "true", "id": id, "after": "a"} for id in "bcdef")])
+    assert {enter(id) for id in "bcdef"} == {"blocked"}
+
+    end(spool, "a")
+
+    assert ids_in(path, "pending") == list("bcdef")
+
+
+def test_who_waits_for_a_job_that_another_took_away_before_it_could_be_buried_waits_on(spool, path, enter, monkeypatch):
+    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    spool.enqueue({"command": "true", "id": "c", "after": "b"})
+    assert enter("c") == "blocked"
+    end(spool, "a", "dead")
+
+    monkeypatch.setattr(spool, "file", lambda claim, target: False)
+
+    assert enter("b") == "lost"
+    assert ids_in(path, "blocked") == ["c"]
 
 
 def test_a_job_waits_for_all_of_several(spool, path, enter):
@@ -318,6 +414,20 @@ def test_a_key_changes_hands_under_the_lock_of_the_keys(spool, path, monkeypatch
     unique.hold(spool, "key", "b")
 
     assert held == [True]
+
+
+def test_a_key_that_cannot_be_let_go_is_no_obstacle_to_an_end_and_void_all_the_same(spool, path, enter, monkeypatch):
+    job = lookup.read(spool, lookup.find(spool, spool.enqueue({"command": "true", "id": "a", "unique": "key"})).file)
+    spool.enqueue({"command": "true", "id": "b", "after": "a"})
+    enter("b")
+    [entry] = spool.entries_of("a")
+    spool.move(entry, "completed", entry.name)
+    with monkeypatch.context() as patch, filelock.FileLock(path / "unique" / ".lock", is_singleton=False):
+        patch.setattr(config, "locked", lambda path, real=config.locked: real(path, 0.05))
+        gate.Gate(spool, ME).ended("a", job, "completed")
+
+    assert ids_in(path, "pending") == ["b"]
+    spool.enqueue({"command": "true", "unique": "key"})
 
 
 def test_of_many_that_come_together_with_one_key_none_comes_in(spool, path):
