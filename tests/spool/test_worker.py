@@ -2,11 +2,13 @@
 
 import errno
 import os
+import signal
 
 import filelock
 import pytest
 
-from queuectl import admission, config, disk, executor, gate, liveness, results, signals
+from queuectl import admission, capture, config, disk, executor, gate, limits, liveness, lookup, results, signals
+from queuectl.attempt import Attempts
 from queuectl.log import Log
 from queuectl.signals import Listener
 from queuectl.wire import Message, pair
@@ -148,3 +150,123 @@ def test_a_job_that_could_not_start_is_given_back_however_long_the_disk_is_full(
     assert left == []
     assert ids_in(path, "pending") == [id]
     assert names(path, "pending")[0].split("-")[2] == "a0"
+
+
+def refuse(*_):
+    raise OSError(errno.ENOSPC, "full")
+
+
+def test_who_cannot_start_jobs_keeps_no_token_from_others_while_it_waits(spool, worker, monkeypatch):
+    free = []
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    monkeypatch.setattr(worker.attempts, "begin", refuse)
+    monkeypatch.setattr(worker.attempts, "is_possible", lambda _: free.extend(limits.free(spool, "x")) or True)
+
+    follow(worker, spool, {"command": "true", "limit": "x"})
+
+    assert free == ["1"]
+
+
+def test_a_log_that_could_not_be_made_leaves_nothing_to_the_next_attempt(spool, worker, monkeypatch):
+    """Where files cannot be nameless, as on a network, that of stdout is there before that of stderr fails."""
+    monkeypatch.setattr(capture, "_NAMELESS", 0)
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    worker.attempts = Attempts(spool, worker.listener, worker._asked, worker._announce)
+    create = disk.create
+
+    def create_first(path):
+        if path.endswith(".err"):
+            monkeypatch.setattr(disk, "create", create)
+            refuse()
+        return create(path)
+
+    monkeypatch.setattr(disk, "create", create_first)
+    follow(worker, spool, {"command": "echo never", "id": "a"})
+    follow(worker, spool, {"command": "echo out; echo err >&2", "id": "b"})
+
+    [run] = results.read(spool.at("results"), "b")
+    assert (run["stdout_tail"], run["stderr_tail"]) == ("out\n", "err\n")
+
+
+def test_a_stop_now_ends_a_worker_that_waits_for_room_for_an_outcome(spool, worker, monkeypatch):
+    """Its rescue makes the move then."""
+    rename, tries = disk.rename, []
+
+    def full(source, target):
+        if "/completed/" in target and len(tries) < 3:
+            tries.append(target)
+            worker.stop(signal.SIGQUIT, None)
+            refuse()
+        return rename(source, target)
+
+    monkeypatch.setattr(disk, "rename", full)
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+
+    with pytest.raises(OSError, match="full"):
+        follow(worker, spool, "true")
+    assert len(tries) == 1
+
+
+def test_a_worker_that_is_told_to_stop_leaves_the_names_that_it_has_not_claimed(spool, worker, path, monkeypatch):
+    spool.enqueue_all(["true"] * 3)
+    files = [entry.file for entry in spool.entries("pending")]
+    taken = []
+    monkeypatch.setattr(worker, "take", lambda claim: taken.append(claim) or worker.stop(signal.SIGTERM, None))
+
+    worker.line, there = pair()
+    for file in files:
+        there.put_off("claim", file)
+    there.flush()
+    worker.run()
+    for line in (worker.line, there):
+        line.close()
+
+    assert [claim.name.id for claim in taken] == ids_in(path, "processing")
+    assert len(ids_in(path, "pending")) == 2
+
+
+def test_a_running_job_that_is_to_be_cancelled_is_not_put_back_by_a_stop_that_comes_first(spool, worker, path):
+    """The request was seen by nobody yet: no signal announced it."""
+    spool.enqueue({"command": "sleep 600", "id": "a"})
+    [entry] = spool.entries_of("a")
+    claim = spool.claim(entry.file, worker.name, spool.now())
+    (path / f"{claim.file}.cancel").touch()
+
+    worker.stop(signal.SIGQUIT, None)
+    worker.take(claim)
+
+    assert ids_in(path, "dead") == ["a"]
+    assert lookup.last_run(spool, lookup.find(spool, "a"))["outcome"] == "cancelled"
+
+
+def test_an_announcement_that_fails_halfway_is_no_obstacle_to_a_job_and_made_up_for(spool, worker, path, monkeypatch):
+    tell, told = worker.gate.tell, []
+
+    def tell_later():
+        told.append(1)
+        if len(told) == 1:
+            refuse()
+        tell()
+
+    monkeypatch.setattr(worker.gate, "tell", tell_later)
+    worker.announced = 0.0  # long ago
+    spool.enqueue({"command": "true", "id": "a"})
+    [entry] = spool.entries_of("a")
+    worker.line, there = pair()
+    there.send("claim", entry.file)
+    there.close()
+    worker.run()
+    worker.line.close()
+
+    assert ids_in(path, "completed") == ["a"]
+    assert len(told) == 2
+
+
+def test_a_command_with_a_stdin_leaves_no_descriptor_behind(spool, worker):
+    def descriptors():
+        follow(worker, spool, {"command": "cat > /dev/null", "stdin": "x"})
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+
+    assert descriptors() <= before
