@@ -243,6 +243,43 @@ def test_a_directory_is_taken_for_untouched_only_if_a_change_would_show(
     assert bool(scans) == (looks or (fraction == 0.0 and age < 2))
 
 
+def test_a_job_that_comes_while_a_look_is_taken_is_found_by_the_next(spool, path, dealer, hands, clock, monkeypatch):
+    for state in ("pending", "failed"):
+        os.utime(path / state, (1, 1))
+    names = spool.names
+
+    def names_before(state):
+        """What was there before the job came."""
+        found = list(names(state))
+        if state == "pending":
+            monkeypatch.setattr(spool, "names", names)
+            spool.enqueue("true")
+            os.utime(path / "pending", (2, 2))  # long enough ago to be trusted
+        return iter(found)
+
+    monkeypatch.setattr(spool, "names", names_before)
+    hands[0].wants = 1
+    dealer.deal(hands, 1)
+    assert hands[0].held == set()
+    clock.now += 2
+    dealer.deal(hands, 1)
+
+    assert len(hands[0].held) == 1
+
+
+@pytest.mark.parametrize("place", ["pending", "failed", "processing/other", "blocked/after.gone"])
+def test_nothing_is_drained_while_a_job_is_left_that_may_run(spool, path, dealer, hands, clock, place):
+    for hand in hands:
+        hand.wants = 1
+    dealer.deal(hands, 3600)
+    assert dealer.is_drained(hands)
+
+    (path / place).mkdir(parents=True, exist_ok=True)
+    (path / place / "20261122T101502.123456Z-p5-a0-a.json").write_text('{"command": "true"}')
+
+    assert not dealer.is_drained(hands)
+
+
 def test_the_next_due_time_wakes_the_dealer(spool, dealer, hands, clock):
     spool.enqueue({"command": "true", "delay": 7})
     hands[0].wants = 1
