@@ -1,16 +1,20 @@
 """Signals: none is lost, none interrupts, whatever way the system has to wait for them."""
 
+import errno
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
+from pathlib import Path
 
 import pytest
 
-from queuectl import executor, signals
+from queuectl import crew, executor, host, signals
 from queuectl.signals import Listener
+from tests.support import until
 
 LONG = 600.0
 
@@ -128,6 +132,38 @@ def test_a_signal_without_a_handler_does_what_it_would_have_done(tmp_path):
     code = "import os, signal; from queuectl.signals import Listener; l = Listener(); os.kill(os.getpid(), 10); l.hear(600)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGUSR1
+
+
+@alone
+def test_what_a_command_that_had_to_end_has_started_is_gone_though_it_ignores_term_and_has_no_environment(listener, heard):
+    with tempfile.TemporaryDirectory() as place:
+        stubborn = f"trap '' TERM; echo $$ > {place}/pid; kill -USR1 {os.getpid()}; exec sleep 60"
+        command = 'env -i /bin/sh -c "$STUBBORN" & wait'
+
+        told = order(command)._replace(env={b"STUBBORN": stubborn.encode()}, grace=0.2)
+        assert executor.run(told, listener, lambda: "cancelled" if heard else None).cause == "cancelled"
+
+        child = int((Path(place) / "pid").read_text())
+        until(lambda: not host.is_running(child), 5)
+
+
+@pytest.fixture
+def mask():
+    """The signals that are blocked, as they were before the test."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    yield before
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_a_supervisor_that_cannot_fork_hears_signals_as_before(mask, monkeypatch):
+    def refuse():
+        raise OSError(errno.EAGAIN, "no process left")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(OSError, match="no process left"):
+        crew.Crew().hire(lambda line: None)
+
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
 
 
 @alone
