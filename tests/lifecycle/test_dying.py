@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from queuectl import config, liveness
+from queuectl import config, host, liveness
 from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.host import is_running
@@ -50,6 +50,24 @@ def test_a_rescue_that_comes_too_early_is_tried_again_soon(spool, path):
         until(lambda: chores.tend() or ids_in(path, "failed") == ["a"])
     finally:
         chores.end()
+
+
+def test_the_first_chores_clear_away_what_the_dead_left_and_wake_whom_they_left_asleep(spool, path):
+    here = host.place()
+    (path / "tmp" / f"1~{here._replace(boot='00000000-0')}~1abc").touch()
+    (path / "blocked" / "after.gone").mkdir(parents=True)
+    (path / "blocked" / "after.gone" / "20261122T101502.123456Z-p5-a0-a.json").write_text('{"command": "true"}')
+    moved = []
+    chores = Chores(spool, "boss", Crew(), Log(os.open(os.devnull, os.O_WRONLY), "json"), lambda: moved.append(1))
+    chores.begin()
+    chores.hurry()
+
+    chores.tend()
+
+    chores.end()
+    assert os.listdir(path / "tmp") == []
+    assert ids_in(path, "pending") == ["a"]
+    assert moved
 
 
 def test_a_killed_workers_job_runs_again_and_its_orphan_is_ended_first(queuectl, path, tmp_path):
@@ -260,6 +278,38 @@ def test_nothing_is_left_running_after_a_stop(queuectl, path):
     assert not any(of_worker(record["worker"]) for record in records)
 
 
+def test_a_worker_whose_supervisor_was_killed_does_not_wait_for_the_job_of_another(spool, path, tmp_path):
+    wait = f"touch {tmp_path}/started.$QUEUECTL_WORKER; until test -e {tmp_path}/go.$QUEUECTL_WORKER; do sleep 0.02; done"
+    spool.enqueue_all([wait, wait])
+    with Workers(path, "--count", "2") as workers:
+        first, second = sorted(workers.up(2), key=lambda record: record["pid"])
+        until(lambda: all((tmp_path / f"started.{record['worker']}").exists() for record in (first, second)))
+        os.kill(workers.process.pid, signal.SIGKILL)
+        workers.process.wait(10)
+
+        (tmp_path / f"go.{first['worker']}").touch()
+
+        until(lambda: not is_running(first["pid"]))
+        assert is_running(second["pid"])
+        (tmp_path / f"go.{second['worker']}").touch()
+        until(lambda: not is_running(second["pid"]))
+
+
+def test_a_worker_bears_the_signal_of_a_log_that_somebody_opens(queuectl, path, tmp_path):
+    """The kernel sends it who holds a lease on a file; left alone, it ends a process."""
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        [record] = workers.up()
+
+        os.kill(record["pid"], signal.SIGIO)
+
+        (tmp_path / "go").touch()
+        until(lambda: ids_in(path, "completed") == ["a"])
+    assert len(pids(tmp_path)) == 1
+    assert workers.events("worker_died") == []
+
+
 def test_a_worker_whose_supervisor_was_killed_ends_after_the_job_it_has(spool, queuectl, path, tmp_path):
     quick = [{"command": ["true"]}] * 50
     wait = {"id": "a", "command": f"touch {tmp_path}/started; until test -e {tmp_path}/go; do sleep 0.02; done"}
@@ -284,6 +334,27 @@ def test_the_end_of_a_worker_with_names_makes_durable_what_it_may_not_have_told(
 
     assert supervisor.flusher.wakes_at() is not None
     there.close()
+
+
+def test_names_that_a_worker_had_when_it_died_are_given_to_another_at_once(spool):
+    supervisor = Supervisor(spool.make(), 2, Log(os.open(os.devnull, os.O_WRONLY), "json"))
+    lines = [pair(), pair()]
+    dying, idle = (Hand(number, here, 0.0) for number, (here, _) in enumerate(lines))
+    spool.enqueue("true")
+    dying.wants = 1
+    supervisor.dealer.deal([dying, idle], 3600)
+    dying.held_since += 600  # no time passes
+    idle.wants = 1
+    supervisor.dealer.deal([dying, idle], 3600)
+    assert (len(dying.held), len(idle.held)) == (1, 0)
+
+    supervisor._bury(dying, 0)
+    supervisor.dealer.deal([idle], 3600)
+
+    assert idle.held == dying.held
+    idle.line.close()
+    for _, there in lines:
+        there.close()
 
 
 CRAMPED = """

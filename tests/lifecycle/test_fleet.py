@@ -74,6 +74,20 @@ def test_a_supervisor_that_is_stopped_or_killed_leaves_its_turns_to_the_others(s
     assert "1 of 2 supervisors ended with an error" in workers.log_path.read_text()
 
 
+def test_a_worker_that_is_killed_leaves_its_turn_to_the_others(spools):
+    Spool(spools[0]).enqueue({"command": "sleep 600", "id": "long", "max_retries": 1})
+    Spool(spools[1]).make()
+    with Workers(spools[0], *words(spools), "--count", "1") as workers:
+        until(lambda: ids_in(spools[0], "processing") == ["long"])
+        Spool(spools[1]).enqueue({"command": "true", "id": "waits"})
+        [file] = (spools[0] / "workers").glob("*.json")
+
+        os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
+
+        until(lambda: ids_in(spools[1], "completed") == ["waits"])
+    assert [event["job"] for event in workers.events("rescued")] == ["long"]
+
+
 DEAF = """
 import os, signal, sys, time
 from pathlib import Path
