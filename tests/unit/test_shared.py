@@ -1,8 +1,11 @@
 """On a file system of several hosts: longer leases, looks of our own, locks that are made of files."""
 
+import fcntl
 import os
 import signal
 import subprocess
+import sys
+import termios
 import time
 
 import filelock
@@ -13,7 +16,7 @@ from queuectl import dealer as room
 from queuectl.dealer import Dealer
 from queuectl.log import Log
 from queuectl.wire import pair
-from tests.support import until
+from tests.support import PATIENCE, until
 
 
 @pytest.fixture
@@ -27,6 +30,9 @@ def test_the_lease_is_three_minutes_unless_somebody_says_otherwise(network, spoo
 
     config.change(str(path / "config.json"), spool.temporary(), {"worker_lost_after": 30.0})
     assert liveness.lease(spool) == 30
+
+    config.change(str(path / "config.json"), spool.temporary(), {"heartbeat_interval": 100.0})
+    assert liveness.lease(spool) == 300
 
 
 def test_the_lease_is_at_least_ten_seconds(network, spool, path):
@@ -151,6 +157,40 @@ def test_a_guard_that_hears_of_heartbeats_does_nothing_and_ends_with_its_supervi
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == 7
+
+
+def test_a_guard_waits_as_long_as_the_last_heartbeat_said(tmp_path):
+    boss = os.fork()
+    if not boss:
+        try:
+            guard.Guard("super-1-abc", 600.0, Log(os.open(os.devnull, os.O_WRONLY), "json")).beat(0.05)
+            signal.alarm(PATIENCE)
+            signal.pause()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == -signal.SIGKILL
+
+
+def test_signals_that_are_meant_for_the_supervisor_do_not_end_its_guard():
+    """Ctrl+C and the end of a terminal reach the whole group."""
+    boss = os.fork()
+    if not boss:
+        try:
+            own = guard.Guard("super-1-abc", 600.0, Log(os.open(os.devnull, os.O_WRONLY), "json"))
+            own.beat(600.0)
+            until(lambda: not unread(own.writer))  # now it does nothing but wait
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+                os.kill(own.pid, number)
+            os.close(own.writer)
+            os._exit(os.waitpid(own.pid, 0)[1] != 0)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == 0
+
+
+def unread(pipe):
+    """How many bytes in a pipe nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_rescue(network, spool):
