@@ -1,5 +1,7 @@
 """Who is alive, and what becomes of what the dead held."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -7,7 +9,7 @@ import sys
 
 import pytest
 
-from queuectl import host, liveness, lookup, recovery
+from queuectl import disk, host, liveness, lookup, recovery
 from queuectl.processes import of_worker
 from tests.support import ids_in, names, until
 
@@ -48,6 +50,47 @@ def test_a_worker_whose_lock_is_free_is_dead_at_once(spool, worker):
     die(spool)
 
     assert not liveness.Observer(spool).is_alive(worker.worker, worker)
+
+
+def test_who_only_asks_whether_a_worker_lives_is_not_taken_for_it(spool, path, worker):
+    die(spool)
+    lock = path / "workers" / f"{worker.worker}.lock"
+    with lock.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+
+        assert disk.is_held(str(lock)) is False
+
+
+def test_a_file_system_that_cannot_lock_says_of_nobody_that_it_lives(spool, path, worker, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(disk.fcntl, "flock", refuse)
+
+    with pytest.raises(OSError, match="no locks available"):
+        disk.is_held(str(path / "workers" / f"{worker.worker}.lock"))
+
+
+def test_a_worker_that_still_has_a_job_is_not_forgotten(spool, path, worker):
+    claim(spool, worker)
+
+    assert not liveness.dismiss(spool, worker.worker)
+
+    assert liveness.read(spool, worker.worker) == worker
+    assert (path / "workers" / f"{worker.worker}.lock").exists()
+
+
+def test_the_lock_of_a_worker_that_has_a_directory_is_none_of_the_stillborn(spool, path, worker):
+    """Without its record it tells the rescue that this worker is dead."""
+    lock = path / "workers" / f"{worker.worker}.lock"
+    die(spool)
+    (path / "workers" / f"{worker.worker}.json").unlink()
+    os.utime(lock, (1, 1))
+    assert liveness.leftovers(spool) == []
+
+    (path / "processing" / worker.worker).rmdir()
+
+    assert liveness.leftovers(spool) == [str(lock)]
 
 
 def test_a_worker_of_another_boot_of_this_machine_is_dead_on_a_local_disk(spool, path, worker):
