@@ -239,6 +239,21 @@ def test_each_step_of_a_renewal_is_durable_before_the_next(spool, path, monkeypa
     assert steps == [*swap, ("remove", "old"), ("rename", "old"), ("sync", "old"), ("sync", "pending"), ("remove", "old")]
 
 
+def test_a_new_directory_belongs_to_whom_the_old_one_did(spool, path):
+    """What a spool that several users share is allowed, it stays."""
+    place = path / "pending"
+    group = 65534 if os.geteuid() == 0 else os.getegid()
+    os.chown(place, -1, group)
+    place.chmod(0o2770)
+    before = place.stat()
+
+    renewal.renew(spool, "pending")
+
+    after = place.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_gid) == (before.st_mode, group)
+
+
 def test_a_directory_is_renewed_while_jobs_are_dropped_and_run(queuectl, spool, path):
     count = 300
     with Workers(path, "--count", "2") as workers:
