@@ -284,6 +284,16 @@ def test_what_would_have_come_during_a_pause_is_not_made_up(spool, path, desk):
     assert ticked(path) == ["20261122T160000Z"]
 
 
+def test_a_schedule_that_is_resumed_by_a_clock_that_was_put_back_repeats_nothing(spool):
+    timetable.add(spool, "nightly", HOURLY)
+    timetable.remember(spool, "nightly", int(NOON) + 3600)
+    timetable.pause(spool, "nightly")
+
+    assert timetable.resume(spool, "nightly")
+
+    assert timetable.last(spool, "nightly") == NOON + 3600
+
+
 def test_a_schedule_that_was_removed_and_added_again_begins_anew(spool, path, desk):
     timetable.add(spool, "nightly", {**HOURLY, "catch_up": "all"})
     spool.time = NOON + 3600
