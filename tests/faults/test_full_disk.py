@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from queuectl import Spool
+from queuectl.host import is_running
 from tests.support import Command, Workers, ids_in, names, until
 
 
@@ -178,6 +179,16 @@ def test_a_worker_that_waits_for_room_to_be_born_can_be_stopped(small, tmp_path)
     with Workers(path) as workers, without_room_for_a_worker(path, workers):
         workers.process.terminate()
         assert workers.process.wait(30) == 0
+
+
+def test_a_worker_that_waits_for_room_to_be_born_ends_with_its_supervisor(small, tmp_path):
+    path = tmp_path / "small" / "spool"
+    with Workers(path) as workers, without_room_for_a_worker(path, workers):
+        [stuck] = workers.events("stuck")
+        os.kill(workers.process.pid, signal.SIGKILL)
+        workers.process.wait(10)
+
+        until(lambda: not is_running(stuck["pid"]))
 
 
 def test_a_spool_without_room_for_another_name_puts_the_job_back_uncounted(small, tmp_path):
