@@ -18,7 +18,7 @@ import os
 import select
 import signal
 
-from queuectl import processes
+from queuectl import processes, signals
 from queuectl.log import Log
 
 #: The variable that says whose a command is.
@@ -36,15 +36,21 @@ class Guard:
         os.set_blocking(self.writer, False)
         os.environ[VARIABLE] = name  # workers are forked after this, so commands have it
         boss = os.getpid()
-        self.pid = os.fork()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)  # until it ignores them: Ctrl+C reaches the whole group
+        try:
+            self.pid = os.fork()
+        finally:
+            if os.getpid() == boss:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
         if self.pid:
             os.close(reader)
             return
         code = 1
         try:
             os.close(self.writer)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            for number in signals.STOPS:
                 signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
             signal.set_wakeup_fd(-1)
             if _is_silent(reader, patience):
                 end(boss, name)
