@@ -44,10 +44,9 @@ def read(value: object) -> tuple[int, ...]:
     """Exit codes from a list of numbers, or from a text such as "0,99"."""
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
-    words = value
-    if not isinstance(words, list | tuple):
+    if not isinstance(value, list | tuple):
         raise ValueError('must be a list of exit codes, such as [0, 99] or "0,99"')
-    return tuple(sorted({_code(word) for word in words}))
+    return tuple(sorted({_code(word) for word in value}))
 
 
 def _code(word: object) -> int:

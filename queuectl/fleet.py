@@ -17,24 +17,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from queuectl import executor, signals, wire
 from queuectl.errors import QueuectlError
 from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """What tells us to stop is heard at the end of this."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
 
 
 class Fleet:
@@ -70,7 +59,7 @@ class Fleet:
             raise QueuectlError(f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above")
 
     def _start(self, number: int) -> None:
-        with _deaf():
+        with signals.deaf():
             if self._told:
                 return
             here, there = wire.pair()
@@ -123,7 +112,7 @@ class Fleet:
 
     def _reap(self) -> None:
         for pid in list(self._pids):
-            with _deaf():  # a pid that was collected is no longer one to tell
+            with signals.deaf():  # a pid that was collected is no longer one to tell
                 done, status = os.waitpid(pid, os.WNOHANG)
                 number = self._pids.pop(pid) if done else -1
             if done:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from typing import NoReturn
 
 from queuectl import processes, signals
 from queuectl.log import Log
@@ -36,15 +37,14 @@ class Guard:
         os.set_blocking(self.writer, False)
         os.environ[VARIABLE] = name  # workers are forked after this, so commands have it
         boss = os.getpid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)  # until it ignores them: Ctrl+C reaches the whole group
-        try:
+        with signals.deaf():  # until it ignores them: Ctrl+C reaches the whole group
             self.pid = os.fork()
-        finally:
-            if os.getpid() == boss:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
-        if self.pid:
-            os.close(reader)
-            return
+            if not self.pid:
+                self._live(reader, patience, boss, name, log)
+        os.close(reader)
+
+    def _live(self, reader: int, patience: float, boss: int, name: str, log: Log) -> NoReturn:
+        """The life of the guard, in the process that was just forked for it."""
         code = 1
         try:
             os.close(self.writer)

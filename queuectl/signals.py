@@ -21,7 +21,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 #: What stops those who run workers.
@@ -52,6 +53,16 @@ def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in STOPS:
         if number not in (signal.SIGINT, signal.SIGHUP) or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """What stops us is heard at the end of this."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def await_blocked(numbers: Sequence[int], seconds: float) -> bool:

@@ -191,12 +191,9 @@ def run(argv: list[str] | None = None) -> int:
         code: Any = cli.main(argv, prog_name="queuectl", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.NoSuchOption as error:
-        if error.option_name == "--spool":
-            return complain("--spool comes before the command, as in: queuectl --spool DIR status", error.exit_code)
-        error.show()
-        return error.exit_code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--spool":
+            return complain("--spool comes before the command, as in: queuectl --spool DIR status", error.exit_code)
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):

@@ -73,7 +73,8 @@ def _why_nothing(spool: Spool, entry: Entry) -> str | None:
     runs = lookup.runs(spool, entry)
     if not runs:
         return "has not run yet" if not entry.name.attempts else None
-    return f"printed nothing: {runs[-1]['reason']}" if runs[-1]["reason"] else None
+    reason = runs[-1].get("reason")
+    return f"printed nothing: {reason}" if reason else None
 
 
 def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
