@@ -41,13 +41,13 @@ def probe(spool: Layout) -> Iterator[Fault]:
     here = spool.temporary()
     before = time.time()
     try:
+        disk.sync(spool.at("tmp"))  # whether that can be done, while there is nothing to write yet
         disk.write(here, b"probe", durable=False)
         yield from _time(here, before)
         yield from _owner(spool, here)
         yield from _links(spool, here)
         yield from _case(spool, here)
         yield from _locks(spool, here)
-        disk.sync(spool.at("tmp"))
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
