@@ -19,17 +19,23 @@ from queuectl.spool import Spool
 #: Seconds between two looks of `logs --follow`.
 PAUSE = 0.1
 
+#: Bytes of a log that are looked through at a time for where its last lines begin.
+BLOCK = 65536
+
 
 @click.command("logs")
 @click.argument("id", shell_complete=complete.ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines of each stream.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
 @click.option("--stdout", "out", is_flag=True, help="Only what it printed to stdout.")
 @click.option("--stderr", "err", is_flag=True, help="Only what it printed to stderr; it goes to our stdout.")
 @click.option("--all", "everything", is_flag=True, help="Every attempt, each with a head, all on stdout.")
 @show.json_option
 @click.pass_obj
-def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, out: bool, err: bool, everything: bool, as_json: bool) -> None:
+def logs_(
+    spool: Spool, /, id: str, follow: bool, lines: int | None, attempt: int | None, out: bool, err: bool, everything: bool, as_json: bool
+) -> None:
     """What a job's command printed: its stdout on stdout, its stderr on stderr.
 
     After `dlq retry` the attempts count from 1 again, and a new log replaces the old of that number; the end of
@@ -38,6 +44,7 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, out: bool
     \b
     queuectl logs job1
     queuectl logs last --follow
+    queuectl logs job1 -n 20
     queuectl logs job1 --all --stderr
     """
     entry = choose.one(spool, id)
@@ -49,21 +56,21 @@ def logs_(spool: Spool, /, id: str, follow: bool, attempt: int | None, out: bool
         raise click.UsageError("--all is every attempt; use it without --attempt")
     streams = ["out", "err"] if out == err else ["out" if out else "err"]
     if follow:
-        Follower(spool, entry, attempt, streams).follow()
+        Follower(spool, entry, attempt, streams, lines).follow()
         return
     last = last_attempt(spool, entry)
     if attempt and attempt > last:
         raise QueuectlError(f"job {entry.name.id} has had {last} attempts; there is no attempt {attempt}")
     numbers = range(1, last + 1) if everything else [attempt or last]
     if as_json:
-        found = [_as_json(spool, entry, number, streams) for number in numbers]
+        found = [_as_json(spool, entry, number, streams, lines) for number in numbers]
         show.document(found if everything else found[0])
         return
     found_any = False
     for number in numbers:
         for name in streams:
             head = f"attempt {number}, std{name}" if everything else ""
-            found_any |= _show(spool.log(entry.name.id, number, name), _target(name, streams), head)
+            found_any |= _show(_open(spool.log(entry.name.id, number, name), lines), _target(name, streams), head)
     if not found_any and (why := _why_nothing(spool, entry)):
         click.echo(f"job {entry.name.id} {why}", err=True)
 
@@ -81,17 +88,16 @@ def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
     return sys.stderr.buffer if name == "err" and len(streams) > 1 else sys.stdout.buffer
 
 
-def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str]) -> dict[str, Any]:
+def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str], lines: int | None) -> dict[str, Any]:
     found: dict[str, Any] = {"id": entry.name.id, "attempt": number}
     for name in streams:
-        file = _open(spool.log(entry.name.id, number, name))
+        file = _open(spool.log(entry.name.id, number, name), lines)
         found[f"std{name}"] = file.read().decode(errors="replace") if file else ""
     return found
 
 
-def _show(path: str, target: IO[bytes], head: str) -> bool:
+def _show(file: IO[bytes] | None, target: IO[bytes], head: str) -> bool:
     """Copy one log, if there is one; with a head it goes to stdout, below the head, and ends with a newline."""
-    file = _open(path)
     if file is None:
         return False
     if not head:
@@ -111,11 +117,33 @@ def last_attempt(spool: Spool, entry: Entry) -> int:
     return max(entry.name.attempts, last or 0, 0)
 
 
-def _open(path: str) -> IO[bytes] | None:
+def _open(path: str, lines: int | None = None) -> IO[bytes] | None:
+    """A log, from its beginning or from where its last `lines` lines begin; None if there is none."""
     try:
-        return open(path, "rb", buffering=0)
+        file = open(path, "rb", buffering=0)
     except FileNotFoundError:
         return None
+    if lines is not None:
+        file.seek(_last_lines(file.fileno(), lines))
+    return file
+
+
+def _last_lines(fd: int, lines: int) -> int:
+    """Where the last `lines` lines of a file begin, however large it is."""
+    size = os.fstat(fd).st_size
+    if not lines:
+        return size
+    end = size - 1  # a newline that is the last byte ends the last line, and begins none
+    while end > 0:
+        begin = max(0, end - BLOCK)
+        block = os.pread(fd, end - begin, begin)
+        at = len(block)
+        while lines and (at := block.rfind(b"\n", 0, at)) >= 0:
+            lines -= 1
+        if not lines:
+            return begin + at + 1
+        end = begin
+    return 0
 
 
 def _copy(file: IO[bytes], target: IO[bytes]) -> bytes:
@@ -153,12 +181,15 @@ def _how_it_failed(spool: Spool, entry: Entry) -> str:
 
 
 class Follower:
-    """Copies the logs of a job as they grow."""
+    """Copies the logs of a job as they grow: all of them, or the last `lines` lines of what is there and what comes then."""
 
-    def __init__(self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err")) -> None:
+    def __init__(
+        self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err"), lines: int | None = None
+    ) -> None:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, last_attempt(spool, entry))
-        self._files: dict[tuple[int, str], IO[bytes] | None] = {}
+        logs = {name: spool.log(entry.name.id, self._at, name) for name in streams}
+        self._files = {(self._at, name): _open(path, lines) for name, path in logs.items()}
         self._told: Entry | None = None
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:

@@ -204,10 +204,6 @@ def test_no_descriptor_of_ours_reaches_the_command(run):
 
 
 def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
-    import subprocess
-
-    from tests.support import environment
-
     queuectl("enqueue", "--id", "a", "-c", f"echo first; until test -e {tmp_path}/go; do sleep 0.01; done; echo last")
     with Workers(path):
         follow = subprocess.Popen([sys.executable, "-m", "queuectl", "logs", "a", "-f"], stdout=subprocess.PIPE, env=environment(path))
@@ -215,6 +211,31 @@ def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
         (tmp_path / "go").touch()
         assert follow.communicate(timeout=30)[0] == b"last\n"
         assert follow.returncode == 0
+
+
+def test_logs_follow_from_the_last_lines_on(queuectl, path, tmp_path):
+    queuectl("enqueue", "--id", "a", "-c", f"seq 5; touch {tmp_path}/said; until test -e {tmp_path}/go; do sleep 0.01; done; seq 6 8")
+    with Workers(path):
+        until((tmp_path / "said").exists)
+        words = [sys.executable, "-m", "queuectl", "logs", "a", "-f", "-n", "2"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment(path)) as follow:
+            assert [follow.stdout.readline(), follow.stdout.readline()] == [b"4\n", b"5\n"]
+            (tmp_path / "go").touch()
+            assert follow.communicate(timeout=30)[0] == b"6\n7\n8\n"
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_logs_of_the_last_lines_begin_where_these_do(run, queuectl, path, end):
+    run(command="true")
+    said = ["x" * 70_000, "y" * 140_000, "z"]  # longer than what is looked through at a time
+    (path / "logs" / "a.1.out").write_text("\n".join(said) + end)
+    (path / "logs" / "a.1.err").write_text("?")
+
+    for lines in (0, 1, 2, 3, 9):
+        found = queuectl.json("logs", "a", "-n", str(lines))
+        assert found["stdout"] == ("\n".join(said[-lines:]) + end if lines else "")
+        assert found["stderr"] == ("?" if lines else "")
+    assert queuectl("logs", "a", "--all", "-n", "1") == "==> attempt 1, stdout <==\nz\n==> attempt 1, stderr <==\n?\n"
 
 
 def test_logs_of_an_earlier_attempt_are_kept(queuectl):
