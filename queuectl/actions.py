@@ -36,9 +36,9 @@ RECORD_PATIENCE = 1.0
 TIMED_OUT, CANCELLED, FAILED = 124, 130, 1
 
 
-def revive(spool: Spool, entry: Entry) -> Entry | None:
-    """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
-    if entry.state != "dead":
+def revive(spool: Spool, entry: Entry, states: Iterable[str] = ("dead",)) -> Entry | None:
+    """Bring an ended job back: pending now, its attempts start again, its history stays. None: it was gone."""
+    if entry.state not in states:
         raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
     job = lookup.read(spool, entry.file)
     if job and job.unique:
@@ -89,12 +89,18 @@ def _must_wait(spool: Spool, entry: Entry, what: str) -> None:
         raise WrongState(f"{entry.file} has not been admitted by a worker yet; change or remove the file {spool.at(entry.file)}")
 
 
-def retry(spool: Spool, entry: Entry) -> bool:
-    """Let a failed job run now instead of at its time; bring a dead one back. False: it is not where it was any more."""
-    if entry.state == "dead":
-        return revive(spool, entry) is not None
-    if entry.state != "failed":
-        raise WrongState(f"job {entry.name.id} is {entry.state}; only a failed or a dead one is retried")
+def retry(spool: Spool, entry: Entry, *, again: bool = False) -> bool:
+    """Let a failed job run now instead of at its time; bring a dead one back, and with `again` one that was completed.
+
+    False: it is not where it was any more.
+    """
+    id, state = entry.name.id, entry.state
+    if state == "dead" or (again and state == "completed"):
+        return revive(spool, entry, ENDED) is not None
+    if state == "completed":
+        raise WrongState(f"job {id} is completed; 'queuectl retry {id} --state completed' runs it again")
+    if state != "failed":
+        raise WrongState(f"job {id} is {state}; only a failed or a dead one is retried")
     return spool.move(entry, "pending", entry.name._replace(time=spool.now())) is not None
 
 

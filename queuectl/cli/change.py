@@ -79,15 +79,18 @@ def _due(spool: Spool, run_at: str | None, delay: str | None) -> float | None:
 def retry_(spool: Spool, chosen: Selection, /, all_failed: bool) -> None:
     """Let failed jobs run now instead of at their time, and bring dead ones back with all their attempts again.
 
-    Cancelled jobs are among the dead.
+    Cancelled jobs are among the dead. Completed ones run again if --state says so.
 
     \b
     queuectl retry job1
     queuectl retry --all-failed
     queuectl retry --batch nightly --state dead
+    queuectl retry last --state completed
     """
     if all_failed:
         if chosen.ids or chosen.states:
             raise click.UsageError("--all-failed says which jobs; leave the ids and --state away")
         chosen = Selection(spool, batch=chosen.batch, states=["failed"], name=chosen.name)
-    choose.each(chosen, ("failed", "dead"), lambda entry: f"{entry.name.id} pending" if actions.retry(spool, entry) else None)
+    again = "completed" in chosen.states
+    able = ("failed", "dead", "completed") if again else ("failed", "dead")
+    choose.each(chosen, able, lambda entry: f"{entry.name.id} pending" if actions.retry(spool, entry, again=again) else None)

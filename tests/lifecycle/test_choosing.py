@@ -116,7 +116,16 @@ def test_retry_lets_a_failed_job_run_now_and_brings_a_dead_one_back(queuectl, pa
     queuectl("worker", "start", "--drain")
 
     assert ids_in(path, "completed") == ["a", "b", "c"]
-    assert "only a failed or a dead one is retried" in queuectl.refusal("retry", "c", code=1)
+
+
+def test_retry_runs_a_completed_job_again_only_if_told_so(queuectl, path, failed):
+    assert "'queuectl retry c --state completed' runs it again" in queuectl.refusal("retry", "c", code=1)
+    assert sorted(queuectl("retry", "--batch", "x", "--state", "completed", "--state", "dead").splitlines()) == ["b pending", "c pending"]
+    assert {entry.name.id: entry.name.attempts for entry in Spool(path).entries("pending")} == {"b": 0, "c": 0}
+
+    with Workers(path):
+        until(lambda: ids_in(path, "completed") == ["b", "c"])
+    assert [run["outcome"] for run in queuectl.json("show", "c")["runs"]] == ["completed", "completed"]
 
 
 def test_retry_all_failed_leaves_the_dead_alone(queuectl, path, failed):
