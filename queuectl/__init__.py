@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from queuectl.errors import NoSuchJob as NoSuchJob
     from queuectl.errors import QueuectlError as QueuectlError
     from queuectl.errors import TimedOut as TimedOut
+    from queuectl.errors import WrongState as WrongState
     from queuectl.job import Job as Job
 
 __version__ = "0.1.0"
@@ -30,13 +31,13 @@ _ROOMS = {
     "api": ("Fields", "JobView", "Result", "Run", "Spool"),
     "claimed": ("ClaimedJob",),
     "consumer": ("Consumer",),
-    "errors": ("IdTaken", "InvalidJob", "LostClaim", "NoSuchJob", "QueuectlError", "TimedOut"),
+    "errors": ("IdTaken", "InvalidJob", "LostClaim", "NoSuchJob", "QueuectlError", "TimedOut", "WrongState"),
     "job": ("Job",),
 }
 
 __all__ = [
     "ClaimedJob", "Consumer", "Fields", "IdTaken", "InvalidJob", "Job", "JobView", "LostClaim", "NoSuchJob",
-    "QueuectlError", "Result", "Run", "Spool", "TimedOut", "__version__",
+    "QueuectlError", "Result", "Run", "Spool", "TimedOut", "WrongState", "__version__",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The library: what a Python program needs to enqueue, to look, to wait and to consume.
+"""The library: what a Python program needs to enqueue, to look, to cancel, to wait and to consume.
 
     At least once: a job is safe once `enqueue` has returned, and runs again if its worker died.
 
@@ -8,7 +8,7 @@ Promises
 Leaves to others
     the moves (spool), the search (lookup), waiting (actions), consuming (consumer).
 Raises
-    InvalidJob, IdTaken, NoSuchJob, AmbiguousId, TimedOut, SpoolError: all are QueuectlErrors; OSError from the disk.
+    InvalidJob, IdTaken, NoSuchJob, AmbiguousId, WrongState, TimedOut, SpoolError: all are QueuectlErrors; OSError from the disk.
 """
 
 from __future__ import annotations
@@ -174,6 +174,22 @@ class Spool(spool.Spool):
         from queuectl import lookup
 
         return [_run(run) for run in lookup.runs(self, lookup.find(self.open(), id))]
+
+    # -- changing its course
+
+    def cancel(self, id: str) -> bool:
+        """Cancel a job: True if it waited and is dead now, False if it runs, and its worker was asked to end it; WrongState if it has ended."""
+        from queuectl import actions
+
+        return actions.cancel(self.open(), id) == "cancelled"
+
+    def retry(self, id: str, *, again: bool = False) -> None:
+        """Let a failed job run now, or bring a dead one back with all its attempts; with `again` a completed one, too. Else WrongState."""
+        from queuectl import actions, lookup
+
+        entry = lookup.find(self.open(), id)
+        while not actions.retry(self, entry, again=again):
+            entry = lookup.find(self, entry.name.id)  # RACE: it moved between the look and the deed
 
     # -- waiting
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import queuectl
-from queuectl import IdTaken, InvalidJob, Job, NoSuchJob, QueuectlError, Spool, TimedOut
+from queuectl import IdTaken, InvalidJob, Job, NoSuchJob, QueuectlError, Spool, TimedOut, WrongState
 from queuectl.errors import SpoolMissing, Wrong
-from tests.support import Workers, names
+from tests.support import Workers, names, until
 
 
 def contents(path, state="pending"):
@@ -143,6 +143,39 @@ def test_waiting_says_how_each_job_ended(spool, path):
     [run] = spool.runs("bad")
     assert (run.outcome, run.superseded) == ("failed", False)
     assert run.finished_at - run.started_at == pytest.approx(run.duration, abs=0.001)
+
+
+def test_a_job_is_cancelled_and_brought_back_by_its_id(spool, path, tmp_path):
+    spool.enqueue(f"echo >> {tmp_path}/ran; test -e {tmp_path}/go || exec sleep 60", id="a")
+    spool.enqueue("true", id="b", delay=60)
+
+    assert spool.cancel("b")
+    with Workers(path):
+        until((tmp_path / "ran").exists)
+        assert not spool.cancel("a")
+        assert spool.wait("a", timeout=60).outcome == "cancelled"
+        (tmp_path / "go").touch()
+        spool.retry("a")
+        assert spool.wait("a", timeout=60).is_completed
+        with pytest.raises(WrongState, match="completed"):
+            spool.retry("a")
+        spool.retry("a", again=True)
+        until(lambda: len(spool.runs("a")) == 3)
+    assert (spool.get("a").state, spool.get("b").state) == ("completed", "dead")
+    assert (tmp_path / "ran").read_text() == "\n" * 3
+
+
+def test_what_cannot_be_cancelled_or_retried_is_refused_and_stays(spool, path):
+    spool.enqueue("true", id="a")
+
+    with pytest.raises(WrongState, match="only a failed or a dead one is retried"):
+        spool.retry("a", again=True)
+    with pytest.raises(NoSuchJob):
+        spool.retry("b")
+    assert spool.cancel("a")
+    with pytest.raises(WrongState, match="dead already"):
+        spool.cancel("a")
+    assert len(names(path, "dead")) == 1
 
 
 def test_waiting_too_long_names_those_that_have_not_ended(spool):
