@@ -178,7 +178,7 @@ class Spool(spool.Spool):
     # -- changing its course
 
     def cancel(self, id: str) -> bool:
-        """Cancel a job: True if it waited and is dead now, False if it runs, and its worker was asked to end it; WrongState if it has ended."""
+        """Cancel a job: True if it waited and is dead now, False if it runs and its worker was asked to end it. Else WrongState."""
         from queuectl import actions
 
         return actions.cancel(self.open(), id) == "cancelled"

@@ -33,7 +33,7 @@ MOST = 10_000
 #: What the directories begin with, for those that wait for a job, and for a limit.
 AFTER, LIMIT = "after.", "limit."
 
-#: Tries to park a job in a directory that others remove whenever it is empty.
+#: Tries to park a job in a directory that others remove whenever it is empty, and to wake some of those whom others wake, too.
 TRIES = 100
 
 
@@ -101,13 +101,14 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
     """Move the best `most` of those that wait for this to pending/: how many that were."""
     from queuectl.queue import rank  # most who look wake nobody
 
-    woken, directory = 0, spool.at("blocked", key)
-    while woken < most:
+    woken, lost, directory = 0, 0, spool.at("blocked", key)
+    while woken < most and lost < TRIES:
         names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]
+        if not names:
+            break
         moved = sum(_wake(spool, directory, text) for text in names)
         woken += moved
-        if not moved:
-            break
+        lost = 0 if moved else lost + 1  # RACE: others were quicker with all of these; on a network a list may still show them
     if woken:
         spool.sync_left(f"blocked/{key}")  # before it is removed: moves that are made durable together may wait for others
         spool.sync_moves(f"blocked/{key}", "pending")

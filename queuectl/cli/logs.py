@@ -70,7 +70,7 @@ def logs_(
     for number in numbers:
         for name in streams:
             head = f"attempt {number}, std{name}" if everything else ""
-            found_any |= _show(_open(spool.log(entry.name.id, number, name), lines), _target(name, streams), head)
+            found_any |= _show(_open_at(spool.log(entry.name.id, number, name), lines), _target(name, streams), head)
     if not found_any and (why := _why_nothing(spool, entry)):
         click.echo(f"job {entry.name.id} {why}", err=True)
 
@@ -91,7 +91,7 @@ def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
 def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str], lines: int | None) -> dict[str, Any]:
     found: dict[str, Any] = {"id": entry.name.id, "attempt": number}
     for name in streams:
-        file = _open(spool.log(entry.name.id, number, name), lines)
+        file = _open_at(spool.log(entry.name.id, number, name), lines)
         found[f"std{name}"] = file.read().decode(errors="replace") if file else ""
     return found
 
@@ -117,13 +117,17 @@ def last_attempt(spool: Spool, entry: Entry) -> int:
     return max(entry.name.attempts, last or 0, 0)
 
 
-def _open(path: str, lines: int | None = None) -> IO[bytes] | None:
-    """A log, from its beginning or from where its last `lines` lines begin; None if there is none."""
+def _open(path: str) -> IO[bytes] | None:
     try:
-        file = open(path, "rb", buffering=0)
+        return open(path, "rb", buffering=0)
     except FileNotFoundError:
         return None
-    if lines is not None:
+
+
+def _open_at(path: str, lines: int | None) -> IO[bytes] | None:
+    """A log, at its beginning or where its last `lines` lines begin; None if there is none."""
+    file = _open(path)
+    if file is not None and lines is not None:
         file.seek(_last_lines(file.fileno(), lines))
     return file
 
@@ -189,7 +193,7 @@ class Follower:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, last_attempt(spool, entry))
         logs = {name: spool.log(entry.name.id, self._at, name) for name in streams}
-        self._files = {(self._at, name): _open(path, lines) for name, path in logs.items()}
+        self._files = {(self._at, name): _open_at(path, lines) for name, path in logs.items()}
         self._told: Entry | None = None
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:

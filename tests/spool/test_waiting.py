@@ -168,7 +168,8 @@ def test_a_token_that_a_power_cut_left_under_both_names_is_given_back_once(spool
     assert limits.free(spool, "x") == ["1"]
 
 
-def test_who_wakes_two_wakes_another_for_one_that_somebody_else_has_woken(spool, path, enter, monkeypatch):
+@pytest.mark.parametrize(("most", "woken"), [(1, ["b", "c"]), (2, ["b", "c", "d"])])
+def test_who_wakes_some_wakes_another_for_one_that_somebody_else_has_woken(spool, path, enter, monkeypatch, most, woken):
     spool.enqueue_all([{"command": "true", "id": id, "limit": "x"} for id in "abcd"])
     assert [enter(id) for id in "abcd"] == ["open", "blocked", "blocked", "blocked"]
     rename = disk.rename
@@ -180,9 +181,9 @@ def test_who_wakes_two_wakes_another_for_one_that_somebody_else_has_woken(spool,
         return rename(source, target)
 
     monkeypatch.setattr(disk, "rename", rename_late)
-    assert blocked.wake(spool, "limit.x", 2) == 2
+    assert blocked.wake(spool, "limit.x", most) == most
 
-    assert ids_in(path, "pending") == ["b", "c", "d"]
+    assert ids_in(path, "pending") == woken
 
 
 def test_a_limit_of_zero_lets_nothing_run(spool, enter):
@@ -494,7 +495,7 @@ def test_what_does_not_wait_cannot_be_held_changed_or_released(spool):
         actions.release(spool, lookup.find(spool, "a"))
     end(spool, "a")
     for act in (lambda e: actions.hold(spool, e), lambda e: actions.change(spool, e, priority=1), lambda e: actions.retry(spool, e)):
-        with pytest.raises(WrongState, match="completed; only"):
+        with pytest.raises(WrongState, match="job a is completed; "):
             act(lookup.find(spool, "a"))
 
 
