@@ -187,9 +187,7 @@ class Spool(spool.Spool):
         """Let a failed job run now, or bring a dead one back with all its attempts; with `again` a completed one, too. Else WrongState."""
         from queuectl import actions, lookup
 
-        entry = lookup.find(self.open(), id)
-        while not actions.retry(self, entry, again=again):
-            entry = lookup.find(self, entry.name.id)  # RACE: it moved between the look and the deed
+        lookup.pursue(self, lookup.find(self.open(), id), lambda entry: actions.retry(self, entry, again=again))
 
     # -- waiting
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from queuectl import config, disk, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
@@ -27,6 +27,8 @@ from queuectl.layout import ENDED, NESTED, STATES, Entry
 from queuectl.spool import Spool
 
 Record = dict[str, Any]
+
+T = TypeVar("T")
 
 #: The order in which states are listed.
 SHOWN = ("processing", "pending", "blocked", "held", "failed", "dead", "completed")
@@ -40,6 +42,13 @@ def find(spool: Spool, id: str) -> Entry:
     if found is None:
         raise NoSuchJob(id, spool.path)
     return found
+
+
+def pursue(spool: Spool, entry: Entry, act: Callable[[Entry], T | None]) -> T:
+    """Do something to one job, wherever it moves meanwhile. `act` answers what was done; nothing, if the job was not there any more."""
+    while not (done := act(entry)):
+        entry = find(spool, entry.name.id)  # RACE: it moved between the look and the deed; look again
+    return done
 
 
 def at_last_record(spool: Spool, id: str) -> Entry | None:

@@ -70,7 +70,7 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
         with spool.together():
             for entry in block:
                 try:
-                    lines.append(do(spool, entry, act))
+                    lines.append(lookup.pursue(spool, entry, act))
                 except (WrongState, NoSuchJob) as error:
                     if chosen.ids:  # RACE: else it has moved on since it was listed
                         codes.append(refuse(error))
@@ -100,13 +100,6 @@ def refuse(error: QueuectlError) -> int:
     """Print a refusal; its exit code."""
     click.echo(f"queuectl: {error}", err=True)
     return error.exit_code
-
-
-def do(spool: Spool, entry: Entry, act: Act) -> str:
-    """Do something to one job, wherever it moves meanwhile; what was done."""
-    while (line := act(entry)) is None:
-        entry = lookup.find(spool, entry.name.id)  # RACE: it moved between the look and the deed; look again
-    return line
 
 
 def one(spool: Spool, id: str) -> Entry:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import click
 
 from queuectl import actions, disk, lookup, picture
-from queuectl.cli import choose, logs, trouble
+from queuectl.cli import logs, trouble
 from queuectl.cli.screen import Screen
 from queuectl.errors import QueuectlError
 from queuectl.filename import Name
@@ -196,7 +196,7 @@ class Top:
 
     def _do(self, row: Row, key: str) -> None:
         with self._refusals():
-            self._say(choose.do(self._spool.open(), _entry(row), lambda entry: _act(self._spool, entry, key)))
+            self._say(lookup.pursue(self._spool.open(), _entry(row), lambda entry: _act(self._spool, entry, key)))
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
