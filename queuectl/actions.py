@@ -36,10 +36,15 @@ RECORD_PATIENCE = 1.0
 TIMED_OUT, CANCELLED, FAILED = 124, 130, 1
 
 
-def revive(spool: Spool, entry: Entry, states: Iterable[str] = ("dead",)) -> Entry | None:
-    """Bring an ended job back: pending now, its attempts start again, its history stays. None: it was gone."""
-    if entry.state not in states:
+def revive(spool: Spool, entry: Entry) -> Entry | None:
+    """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
+    if entry.state != "dead":
         raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
+    return _bring_back(spool, entry)
+
+
+def _bring_back(spool: Spool, entry: Entry) -> Entry | None:
+    """Let a job that has ended begin anew."""
     job = lookup.read(spool, entry.file)
     if job and job.unique:
         unique.hold(spool, job.unique, entry.name.id)
@@ -96,7 +101,7 @@ def retry(spool: Spool, entry: Entry, *, again: bool = False) -> bool:
     """
     id, state = entry.name.id, entry.state
     if state == "dead" or (again and state == "completed"):
-        return revive(spool, entry, ENDED) is not None
+        return _bring_back(spool, entry) is not None
     if state == "completed":
         raise WrongState(f"job {id} is completed; 'queuectl retry {id} --state completed' runs it again")
     if state != "failed":
