@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from queuectl import signals
+from queuectl.cli import show
 from queuectl.errors import QueuectlError
 from queuectl.picture import Line
 
@@ -87,7 +88,7 @@ class Screen:
         """The attributes of each style; without colours the important ones are bold."""
         curses = self._curses
         found = {"title": curses.A_BOLD, "dim": curses.A_DIM, "chosen": curses.A_REVERSE, "bad": curses.A_BOLD}
-        if "NO_COLOR" in os.environ:
+        if not show.may_colour():
             return found
         with contextlib.suppress(curses.error):
             curses.start_color()

@@ -52,8 +52,13 @@ def table(
     Console().print(drawn)
 
 
+def may_colour() -> bool:
+    """Whether people have not forbidden colours; an empty NO_COLOR says nothing."""
+    return not os.environ.get("NO_COLOR")
+
+
 def _is_rich() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return sys.stdout.isatty() and may_colour() and os.environ.get("TERM") != "dumb"
 
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:

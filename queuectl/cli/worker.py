@@ -107,7 +107,7 @@ def _start(
         each.guard(allow_root=allow_root)
         each.settings()
     form: Any = log_format
-    colour = not daemon and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    colour = not daemon and sys.stderr.isatty() and show.may_colour()
 
     def supervise(ready: Callable[[], None] = lambda: None, file: LogFile | None = None) -> None:
         _serve(spools, count, lambda common: Log(2, form, colour=colour, common=common, file=file), ready, drain=drain, duration=seconds)

@@ -138,6 +138,15 @@ def test_a_job_is_cancelled_only_after_a_yes(busy, path):
     assert ids_in(path, "dead") == ["next", "runner"]
 
 
+@pytest.mark.parametrize(("no_color", "is_colourful"), [("", True), ("1", False)])
+def test_colours_are_shown_unless_they_are_forbidden_and_an_empty_word_forbids_nothing(queuectl, path, no_color, is_colourful):
+    queuectl("enqueue", "--id", "a", "-c", "true")
+    queuectl("cancel", "a")
+    with Terminal(path, "top", NO_COLOR=no_color) as terminal:
+        terminal.shows("> a", "DEAD 1")
+        assert ("\x1b[31m" in terminal.raw) == is_colourful
+
+
 def test_a_dead_job_is_retried_and_a_refusal_is_a_line(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "true")
     queuectl("cancel", "a")
