@@ -61,9 +61,10 @@ def read_delays(value: object) -> dict[int, float]:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = json.loads(value)
     if isinstance(value, str):
-        if bad := [word for word in value.replace(",", " ").split() if "=" not in word]:
+        words = value.replace(",", " ").split()
+        if bad := [word for word in words if "=" not in word]:
             raise ValueError(f"{bad[0]!r} does not say when; write CODE=TIME, such as 75=10m")
-        value = dict(word.partition("=")[::2] for word in value.replace(",", " ").split())
+        value = dict(word.partition("=")[::2] for word in words)
     if not isinstance(value, Mapping):
         raise ValueError('must be times by exit codes, such as {"75": "10m"} or "75=10m"')
     return {_code(code): units.seconds(delay) for code, delay in value.items()}

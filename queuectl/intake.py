@@ -81,10 +81,10 @@ class Intake(Moves):
             try:
                 self._enqueue_block([checked[index] for index in block], state, enqueued)
             finally:
-                for index, id in zip(block, enqueued, strict=False):
-                    done[index] = id
                 if enqueued:
                     told(enqueued)
+            for index, id in zip(block, enqueued, strict=True):
+                done[index] = id
         return done
 
     def _refuse_unknown(self, jobs: list[Job]) -> None:

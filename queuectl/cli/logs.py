@@ -192,8 +192,7 @@ class Follower:
     ) -> None:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, last_attempt(spool, entry))
-        logs = {name: spool.log(entry.name.id, self._at, name) for name in streams}
-        self._files = {(self._at, name): _open_at(path, lines) for name, path in logs.items()}
+        self._files = {(self._at, name): _open_at(spool.log(entry.name.id, self._at, name), lines) for name in streams}
         self._told: Entry | None = None
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:

@@ -52,7 +52,7 @@ def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, timeo
         if not as_json:
             click.echo(f"{job.id} {job.state}", err=True)
 
-    ids = list({entry.name.id: None for entry in chosen.entries()})
+    ids = list(dict.fromkeys(entry.name.id for entry in chosen.entries()))
     waited = actions.wait(spool, ids, seconds, ended)
     if waited is None:
         left = [id for id in ids if lookup.find(spool, id).state not in ENDED]
