@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from queuectl import wire
+from queuectl import signals, wire
 
 #: The signals that mean something to a worker; blocked until it can understand them.
 SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
@@ -72,22 +72,20 @@ class Crew:
         """Fork a worker; there `work` is called, with its end of the pipes and SIGNALS blocked, and never returned from."""
         here, there = wire.pair()
         # RACE: a signal before the child has handlers of its own would reach ours there, and nobody.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            pid = os.fork()
-        except OSError:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            here.close()
-            there.close()
-            raise
-        if not pid:
-            code = 1
+        with signals.deaf(SIGNALS):
             try:
+                pid = os.fork()
+            except OSError:
                 here.close()
-                work(there)
-                code = 0
-            finally:
-                os._exit(code)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+                there.close()
+                raise
+            if not pid:
+                code = 1
+                try:
+                    here.close()
+                    work(there)
+                    code = 0
+                finally:
+                    os._exit(code)
         there.close()
         self.hands[pid] = Hand(pid, here, time.monotonic())

@@ -15,6 +15,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from queuectl import signals
+
 #: The signals that mean something else to a supervisor.
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -25,13 +27,10 @@ _HIGHEST = 65536
 def start(act: Callable[[], None], complain: Callable[[str], None], nice: int = 0) -> int:
     """Do it in a child, less urgently by `nice`: its process id. What `act` raises is told to `complain`, there."""
     # RACE: a signal before the child has its own handlers would be the supervisor's there, and be lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
+    with signals.deaf(_SIGNALS):
         pid = os.fork()
         if not pid:
             _live(act, complain, nice)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return pid
 
 

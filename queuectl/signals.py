@@ -21,7 +21,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -56,13 +56,13 @@ def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """What stops us is heard at the end of this."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+def deaf(numbers: Iterable[int] = STOPS) -> Iterator[None]:
+    """These signals, or all that stop us, are heard at the end of this; by a child that is forked here once it unblocks them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def await_blocked(numbers: Sequence[int], seconds: float) -> bool:
@@ -108,7 +108,7 @@ class Listener:
             self._sleep(None, seconds)
             return
         heard = _take(HEARD, seconds)
-        if heard in HEARD[1:]:
+        if heard and heard != HEARD[0]:
             _obey(heard)
 
     def attend(self, fd: int) -> bool:
