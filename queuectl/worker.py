@@ -58,7 +58,6 @@ class Worker:
         self.spool, self.record, self.line, self.log, self.listener = spool, record, line, log, listener
         self.name = record.worker
         self.stopping = self.now = False
-        self.boss = os.getppid()
         self.cancelling, self.stuck = False, ""
         self.attempts = attempt.Attempts(spool, listener, self._asked, self._announce)
         self.announced, self.filed = 0.0, False
@@ -85,12 +84,12 @@ class Worker:
             last = hints[-1]
             for hint in hints:
                 # Who is an orphan has nobody who beats for it, nor makes durable what it files.
-                if not self.stopping and os.getppid() == self.boss:
+                if not self.stopping and os.getppid() == self.record.supervisor_pid:
                     self._follow(hint, last=hint is last)
             self._insist(id_of(last.text), self.gate.tell)
             self.pace = 0.5 * self.pace + 0.5 * (time.monotonic() - started) / len(hints)
         self.log.flush()
-        if os.getppid() != self.boss:
+        if os.getppid() != self.record.supervisor_pid:
             with suppress(OSError):  # a supervisor would warn; there is none
                 disk.sync_all(self.spool.path)
 

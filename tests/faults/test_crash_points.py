@@ -93,7 +93,7 @@ class Life:
         """This process as a worker."""
         signal.signal(signal.SIGUSR1, lambda *_: None)
         room.PATIENCE = 0.01  # seconds until it tries again
-        record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getpid())
+        record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getppid())
         here, self.there = pair()
         return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), Listener())
 

@@ -28,7 +28,7 @@ def line():
 def worker(spool, line, monkeypatch):
     monkeypatch.setattr(signals, "_TAKES", False)  # a test has other threads, which would take them
     listener = Listener()
-    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getppid())
     log = os.open(os.devnull, os.O_WRONLY)
     yield Worker(spool, record, line[0], Log(log, "json"), listener)
     listener.close()
@@ -41,6 +41,17 @@ def follow(worker, spool, command):
     id = spool.enqueue(command)
     [entry] = spool.entries_of(id)
     worker._follow(Message("claim", entry.file), last=False)
+
+
+def work_through(worker, *files):
+    """Let it work through these names, all that its supervisor gives it."""
+    worker.line, there = pair()
+    for file in files:
+        there.put_off("claim", file)
+    there.flush()
+    there.close()
+    worker.run()
+    worker.line.close()
 
 
 def test_outcomes_are_announced_before_a_job_that_lasts(spool, worker, line):
@@ -118,11 +129,7 @@ def test_who_began_to_wait_for_a_job_is_woken_before_its_worker_rests(spool, wor
     claim = spool.claim(entry.file, "other", spool.now())
     assert gate.Gate(spool, "other").enter(claim, admission.examine(spool, claim, spool.settings())) == "blocked"
 
-    worker.line, there = pair()
-    there.send("claim", first.file)
-    there.close()
-    worker.run()
-    worker.line.close()
+    work_through(worker, first.file)
 
     assert ids_in(path, "pending") == ["b"]
 
@@ -213,13 +220,7 @@ def test_a_worker_that_is_told_to_stop_leaves_the_names_that_it_has_not_claimed(
     taken = []
     monkeypatch.setattr(worker, "take", lambda claim: taken.append(claim) or worker.stop(signal.SIGTERM, None))
 
-    worker.line, there = pair()
-    for file in files:
-        there.put_off("claim", file)
-    there.flush()
-    worker.run()
-    for line in (worker.line, there):
-        line.close()
+    work_through(worker, *files)
 
     assert [claim.name.id for claim in taken] == ids_in(path, "processing")
     assert len(ids_in(path, "pending")) == 2
@@ -252,11 +253,7 @@ def test_an_announcement_that_fails_halfway_is_no_obstacle_to_a_job_and_made_up_
     worker.announced = 0.0  # long ago
     spool.enqueue({"command": "true", "id": "a"})
     [entry] = spool.entries_of("a")
-    worker.line, there = pair()
-    there.send("claim", entry.file)
-    there.close()
-    worker.run()
-    worker.line.close()
+    work_through(worker, entry.file)
 
     assert ids_in(path, "completed") == ["a"]
     assert len(told) == 2
