@@ -214,9 +214,10 @@ def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
 
 
 def test_logs_follow_from_the_last_lines_on(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"seq 5; touch {tmp_path}/said; until test -e {tmp_path}/go; do sleep 0.01; done; seq 6 8")
+    queuectl("enqueue", "--id", "a", "-c", f"seq 5; until test -e {tmp_path}/go; do sleep 0.01; done; seq 6 8")
+    log = path / "logs" / "a.1.out"
     with Workers(path):
-        until((tmp_path / "said").exists)
+        until(lambda: log.exists() and log.read_text() == "1\n2\n3\n4\n5\n")  # a log gets its name when its job lasts
         words = [sys.executable, "-m", "queuectl", "logs", "a", "-f", "-n", "2"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment(path)) as follow:
             assert [follow.stdout.readline(), follow.stdout.readline()] == [b"4\n", b"5\n"]
