@@ -30,7 +30,9 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=benchmarks.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks",
+        description=benchmarks.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="part", required=True, metavar="PART")
     commands.add_parser("setup", help="install the peers")
@@ -39,15 +41,37 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--into", default=str(arena.ROOT / "docs"))
     for name in [*PARTS, "all"]:
         part = commands.add_parser(
-            name, help="every part" if name == "all" else (sys.modules[PARTS[name].__module__].__doc__ or "").splitlines()[0]
+            name,
+            help="every part"
+            if name == "all"
+            else (sys.modules[PARTS[name].__module__].__doc__ or "").splitlines()[0],
         )
-        part.add_argument("--json", metavar="FILE", help="write what was found into FILE too; parts that it has already stay")
-        part.add_argument("--place", help="a directory on the disk to measure, instead of an image or the temporary directory")
-        part.add_argument("--python", help="an interpreter with queuectl, instead of a new wheel of this checkout")
         part.add_argument(
-            "--set", action="append", default=[], metavar="NAME=VALUE", help="such as count=200; the names are those of the part's run"
+            "--json",
+            metavar="FILE",
+            help="write what was found into FILE too; parts that it has already stay",
         )
-        part.add_argument("--only", action="append", default=[], metavar="WORD", help="only the peers with WORD in their name; ours always")
+        part.add_argument(
+            "--place",
+            help="a directory on the disk to measure, instead of an image or the temporary directory",
+        )
+        part.add_argument(
+            "--python", help="an interpreter with queuectl, instead of a new wheel of this checkout"
+        )
+        part.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="such as count=200; the names are those of the part's run",
+        )
+        part.add_argument(
+            "--only",
+            action="append",
+            default=[],
+            metavar="WORD",
+            help="only the peers with WORD in their name; ours always",
+        )
     return parser
 
 
@@ -55,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 def _arena(place: str | None, python: str | None) -> Iterator[arena.Arena]:
     """The arena, on an image where that can be had."""
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="queuectl-bench-", dir=place)))
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="queuectl-bench-", dir=place))
+        )
         if place is None:
             try:
                 directory = stack.enter_context(image.mounted(directory))
@@ -67,8 +93,13 @@ def _arena(place: str | None, python: str | None) -> Iterator[arena.Arena]:
 def _options(part: Callable[..., Part], values: list[str], only: list[str]) -> dict[str, Any]:
     """Those options that a part takes; words with commas for what takes several."""
     known = part.__kwdefaults__ or {}
-    given = {name: value for name, _, value in (text.partition("=") for text in values) if name in known}
-    read = {name: value.split(",") if known[name] == () else type(known[name])(value) for name, value in given.items()}
+    given = {
+        name: value for name, _, value in (text.partition("=") for text in values) if name in known
+    }
+    read = {
+        name: value.split(",") if known[name] == () else type(known[name])(value)
+        for name, value in given.items()
+    }
     return {**read, **({"only": only} if only and "only" in known else {})}
 
 
@@ -98,7 +129,9 @@ def _measure(words: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Do what the command line says."""
     words = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # by way of every finally: nothing stays mounted
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("told to stop")
+    )  # by way of every finally: nothing stays mounted
     if words.part == "setup":
         kit.setup()
     elif words.part == "plot":

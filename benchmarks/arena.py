@@ -64,11 +64,15 @@ class Arena:
         """The program that is compiled from benchmarks/NAME.c."""
         source, target = HERE / f"{name}.c", self.build / name
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-            compiler = next((found for word in ("cc", "gcc", "clang") if (found := shutil.which(word))), None)
+            compiler = next(
+                (found for word in ("cc", "gcc", "clang") if (found := shutil.which(word))), None
+            )
             if compiler is None:
                 raise Impossible("no C compiler (cc, gcc or clang) is installed")
             self.build.mkdir(parents=True, exist_ok=True)
-            subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source], check=True)
+            subprocess.run(
+                [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source], check=True
+            )
         return str(target)
 
     # -- queuectl
@@ -82,29 +86,52 @@ class Arena:
     def queuectl(self, spool: Path, *words: str) -> str:
         """Run the command on a spool; what it printed."""
         done = subprocess.run(
-            [*self.command, "--spool", str(spool), *words], capture_output=True, text=True, env=environment(), cwd=self.place, check=False
+            [*self.command, "--spool", str(spool), *words],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            cwd=self.place,
+            check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"queuectl {' '.join(words)}: exit code {done.returncode}: {done.stderr}")
+            raise RuntimeError(
+                f"queuectl {' '.join(words)}: exit code {done.returncode}: {done.stderr}"
+            )
         return done.stdout
 
-    def start(self, spool: Path, count: int, *words: str, launcher: Sequence[str] = ()) -> list[str]:
+    def start(
+        self, spool: Path, count: int, *words: str, launcher: Sequence[str] = ()
+    ) -> list[str]:
         """The argv that starts workers; `launcher` are words for inside/launch.py instead of the plain command."""
-        command = [self.python, str(INSIDE / "launch.py"), *launcher, "--"] if launcher else self.command
+        command = (
+            [self.python, str(INSIDE / "launch.py"), *launcher, "--"] if launcher else self.command
+        )
         return [*command, "--spool", str(spool), "worker", "start", "--count", str(count), *words]
 
     @contextlib.contextmanager
     def workers(self, spool: Path, count: int, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         """Workers in the background, ended at the end."""
         with open(f"{spool}.log", "wb") as log:
-            process = subprocess.Popen(self.start(spool, count, *words), stdin=subprocess.DEVNULL, stderr=log, env=environment())
+            process = subprocess.Popen(
+                self.start(spool, count, *words),
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env=environment(),
+            )
         with ended(process, signal.SIGQUIT):
             yield process
 
     def inside(self, script: str, *words: str, python: str | None = None, **env: str) -> Any:
         """Run a script of inside/ with queuectl's or another interpreter; the JSON that it prints."""
         argv = [python or self.python, str(INSIDE / f"{script}.py"), *words]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, env=environment(**env), cwd=self.place, check=False)
+        done = subprocess.run(
+            argv,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(**env),
+            cwd=self.place,
+            check=False,
+        )
         if done.returncode:
             raise RuntimeError(f"inside/{script}.py {' '.join(words)}: exit code {done.returncode}")
         return json.loads(done.stdout) if done.stdout else None
@@ -147,7 +174,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def ended(process: subprocess.Popen[Any], number: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+def ended(
+    process: subprocess.Popen[Any], number: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
     """A context at whose end a process of ours is ended."""
     try:
         yield
@@ -163,9 +192,20 @@ def ended(process: subprocess.Popen[Any], number: signal.Signals = signal.SIGTER
 
 def machine(place: Path) -> dict[str, str]:
     """What the figures were measured on."""
-    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    mounts = sorted((line.split()[1:3] for line in _lines("/proc/mounts")), key=lambda mount: len(mount[0]))
-    kinds = [kind for point, kind in mounts if str(place.resolve()).startswith(point.rstrip("/") + "/")]
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in _lines("/proc/cpuinfo")
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    mounts = sorted(
+        (line.split()[1:3] for line in _lines("/proc/mounts")), key=lambda mount: len(mount[0])
+    )
+    kinds = [
+        kind for point, kind in mounts if str(place.resolve()).startswith(point.rstrip("/") + "/")
+    ]
     return {
         "processor": f"{os.cpu_count()} x {model}",
         "system": f"{platform.system()} {platform.release()}",

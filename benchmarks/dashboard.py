@@ -37,7 +37,12 @@ def fill(spool: Spool, completed: int, waiting: int) -> None:
     """Make the jobs: completed ones over the last two days, waiting ones of all priorities, every fourth scheduled."""
     now = time.time()
     for number in range(completed):
-        end(spool, f"done-{number}", now - (completed - number) * 172800 / completed, recorded=number >= completed - RECORDED)
+        end(
+            spool,
+            f"done-{number}",
+            now - (completed - number) * 172800 / completed,
+            recorded=number >= completed - RECORDED,
+        )
     for number in range(waiting):
         due = now + (3600 + number if number % 4 == 0 else -number / 10)
         write(
@@ -67,7 +72,11 @@ def end(spool: Spool, id: str, at: float, *, recorded: bool) -> None:
             "worker": "w",
             "host": "h",
         }
-        results.append(spool.at("results"), id, run | {"started_at": units.iso(at - took), "finished_at": units.iso(at)})
+        results.append(
+            spool.at("results"),
+            id,
+            run | {"started_at": units.iso(at - took), "finished_at": units.iso(at)},
+        )
         write(spool.log(id, 1, "out"), b"done\n")
     write(spool.at(file), b'{"command": "true", "name": "a job"}')
 
@@ -75,11 +84,25 @@ def end(spool: Spool, id: str, at: float, *, recorded: bool) -> None:
 @contextmanager
 def serving(spool: Spool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The dashboard of a spool: its process and its port."""
-    command = [sys.executable, "-m", "queuectl", "--spool", spool.path, "dashboard", "--port", "0", "--allow-actions"]
+    command = [
+        sys.executable,
+        "-m",
+        "queuectl",
+        "--spool",
+        spool.path,
+        "dashboard",
+        "--port",
+        "0",
+        "--allow-actions",
+    ]
     with tempfile.TemporaryFile("w+b") as log:
         process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
         try:
-            while not (found := re.search(rb"dashboard at http://127.0.0.1:(\d+)/", os.pread(log.fileno(), 4096, 0))):
+            while not (
+                found := re.search(
+                    rb"dashboard at http://127.0.0.1:(\d+)/", os.pread(log.fileno(), 4096, 0)
+                )
+            ):
                 if process.poll() is not None:
                     sys.exit(os.pread(log.fileno(), 4096, 0).decode())
                 time.sleep(0.05)
@@ -108,7 +131,11 @@ def peak(pid: int) -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that a process has started."""
-    return [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+    return [
+        int(word)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for word in (task / "children").read_text().split()
+    ]
 
 
 def deep(port: int, state: str, pages: int) -> str:
@@ -122,7 +149,9 @@ def deep(port: int, state: str, pages: int) -> str:
 def main() -> None:
     """Fill, serve, ask, print a table."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.dashboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks.dashboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--completed", type=int, default=1_000_000)
     parser.add_argument("--waiting", type=int, default=100_000)
@@ -135,14 +164,18 @@ def main() -> None:
             measure(spool, process, port, options.completed, options.waiting)
 
 
-def measure(spool: Spool, process: subprocess.Popen[bytes], port: int, completed: int, waiting: int) -> None:
+def measure(
+    spool: Spool, process: subprocess.Popen[bytes], port: int, completed: int, waiting: int
+) -> None:
     """Ask for every kind of page, in turns, while jobs end."""
     began = time.monotonic()
     first = ask(port, "/")[0]
     while json.loads(ask(port, "/api/status")[2])["jobs"]["completed"] is None:
         time.sleep(0.1)
     counted = time.monotonic() - began
-    print(f"{completed} completed, {waiting} waiting; the first page took {first * 1000:.0f} ms, counting them all {counted:.1f} s\n")
+    print(
+        f"{completed} completed, {waiting} waiting; the first page took {first * 1000:.0f} ms, counting them all {counted:.1f} s\n"
+    )
     pages = {
         "overview": "/",
         "waiting": "/jobs",

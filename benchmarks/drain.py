@@ -33,14 +33,18 @@ def ours(arena: Arena, count: int, *launcher: str) -> tuple[int, Cost]:
     """Drain a new spool with queuectl; `launcher` are words for inside/launch.py."""
     spool = arena.place / "spool"
     fill(arena, "spool", count)
-    cost = arena.cost(arena.start(spool, WIDTH, "--drain", launcher=launcher), log=arena.place / "spool.log")
+    cost = arena.cost(
+        arena.start(spool, WIDTH, "--drain", launcher=launcher), log=arena.place / "spool.log"
+    )
     done = sum(1 for _ in (spool / "completed").iterdir())
     if done != count:
         raise RuntimeError(f"{done} of {count} jobs completed; see {arena.place}/spool.log")
     return count, cost
 
 
-def contestants(arena: Arena, only: Sequence[str]) -> tuple[dict[str, Drain], dict[str, str], list[str]]:
+def contestants(
+    arena: Arena, only: Sequence[str]
+) -> tuple[dict[str, Drain], dict[str, str], list[str]]:
     """Who takes part: name -> how it drains, name -> what it records; and a line for each peer that cannot."""
     drains: dict[str, Drain] = {BARE.name: BARE.drain, OURS: ours}
     records, out = {BARE.name: BARE.records, OURS: "yes"}, []
@@ -57,7 +61,9 @@ def contestants(arena: Arena, only: Sequence[str]) -> tuple[dict[str, Drain], di
 def run(arena: Arena, *, count: int = 2000, rounds: int = 5, only: Sequence[str] = ()) -> Part:
     """The part. `only`: words of the names of the peers that shall take part; ours and the bare spool always do."""
     drains, records, notes = contestants(arena, only)
-    found: dict[str, dict[str, list[float]]] = {name: {"of_limit": [], "cpu": [], "rate": []} for name in drains}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"of_limit": [], "cpu": [], "rate": []} for name in drains
+    }
     limits: list[float] = []
     for turn in range(rounds):
         before = arena.limit(count, WIDTH)
@@ -82,18 +88,33 @@ def run(arena: Arena, *, count: int = 2000, rounds: int = 5, only: Sequence[str]
 
 
 def _part(
-    found: dict[str, dict[str, list[float]]], records: dict[str, str], limits: list[float], notes: list[str], count: int, rounds: int
+    found: dict[str, dict[str, list[float]]],
+    records: dict[str, str],
+    limits: list[float],
+    notes: list[str],
+    count: int,
+    rounds: int,
 ) -> Part:
     over_bare = ratios(found[OURS]["rate"], found[BARE.name]["rate"])
     order = sorted(found, key=lambda name: name == OURS)
-    rows = [[name, spread(found[name]["of_limit"]), spread(found[name]["cpu"]), records[name]] for name in order]
+    rows = [
+        [name, spread(found[name]["of_limit"]), spread(found[name]["cpu"]), records[name]]
+        for name in order
+    ]
     note = (
         f"queuectl over the bare rename spool, in the same round: **{spread(over_bare)}**. "
         f"The limit: {spread(limits, 0)} jobs a second. Medians of {rounds} rounds and their spread."
     )
     title = f"Drain: {count:,} jobs `/bin/sh -c true`, {WIDTH} workers"
     table = Table(title, ["", "of limit", "CPU / C", "records outcomes"], rows, [note, *notes])
-    data = {"count": count, "rounds": rounds, "contestants": found, "over_bare": over_bare, "limits": limits, "records": records}
+    data = {
+        "count": count,
+        "rounds": rounds,
+        "contestants": found,
+        "over_bare": over_bare,
+        "limits": limits,
+        "records": records,
+    }
     return Part(data, [table])
 
 

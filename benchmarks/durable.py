@@ -25,8 +25,14 @@ def run(arena: Arena, *, count: int = 2000, rounds: int = 5) -> Part:
         ["", "jobs a second", "of never"],
         [
             ["outcomes never synced", spread(rates["never"], 0), "1"],
-            ["the durable default: in groups, off the job's path", spread(rates["durable"], 0), spread(ratio, 3)],
+            [
+                "the durable default: in groups, off the job's path",
+                spread(rates["durable"], 0),
+                spread(ratio, 3),
+            ],
         ],
-        [f"{count:,} jobs `/bin/sh -c true`, 2 workers, medians of {rounds} rounds and their spread."],
+        [
+            f"{count:,} jobs `/bin/sh -c true`, 2 workers, medians of {rounds} rounds and their spread."
+        ],
     )
     return Part({"count": count, "rates": rates, "ratio": ratio}, [table])

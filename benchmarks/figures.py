@@ -23,7 +23,13 @@ class Table:
 
     def markdown(self) -> str:
         """The table as Markdown."""
-        lines = [f"### {self.title}", "", _row(self.head), _row(["---"] * len(self.head)), *map(_row, self.rows)]
+        lines = [
+            f"### {self.title}",
+            "",
+            _row(self.head),
+            _row(["---"] * len(self.head)),
+            *map(_row, self.rows),
+        ]
         return "\n".join([*lines, "", *self.notes, ""])
 
 
@@ -65,4 +71,7 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 def three(values: Sequence[float], digits: int = 1) -> list[str]:
     """p50, p99 and the largest, as cells."""
-    return [f"{value:.{digits}f}" for value in (quantile(values, 0.5), quantile(values, 0.99), max(values))]
+    return [
+        f"{value:.{digits}f}"
+        for value in (quantile(values, 0.5), quantile(values, 0.99), max(values))
+    ]

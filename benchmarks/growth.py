@@ -44,7 +44,14 @@ def run(
     arena.inside("growth", "finish", str(largest))
     data["huge"] = _huge(arena, largest, jobs, drops, rounds)
     data["looks"] = _looks(arena, backlogs[-1], looks)
-    return Part(data, [_growth(data, backlogs), _first_table(data, backlogs[-1]), _huge_table(data, backlogs[-1])])
+    return Part(
+        data,
+        [
+            _growth(data, backlogs),
+            _first_table(data, backlogs[-1]),
+            _huge_table(data, backlogs[-1]),
+        ],
+    )
 
 
 # -- claim + complete
@@ -56,7 +63,9 @@ def _work(arena: Arena, spool: Path, count: int) -> float:
     return 1e6 * seconds / count
 
 
-def _claims(arena: Arena, backlogs: Sequence[int], rounds: int, fewest: int) -> dict[str, list[float]]:
+def _claims(
+    arena: Arena, backlogs: Sequence[int], rounds: int, fewest: int
+) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {str(size): [] for size in backlogs}
     for turn in range(rounds):
         for size in backlogs:
@@ -84,7 +93,9 @@ def _first(arena: Arena, spool: Path, size: int) -> dict[str, float]:
     log = arena.place / "first.log"
     with open(log, "wb") as err:
         began = time.monotonic()
-        process = subprocess.Popen(arena.start(spool, 1), stdin=subprocess.DEVNULL, stderr=err, env=environment())
+        process = subprocess.Popen(
+            arena.start(spool, 1), stdin=subprocess.DEVNULL, stderr=err, env=environment()
+        )
     with ended(process):
         while b" started " not in log.read_bytes():
             if time.monotonic() > began + PATIENCE:
@@ -102,17 +113,26 @@ def _first(arena: Arena, spool: Path, size: int) -> dict[str, float]:
 def _races(arena: Arena, jobs: int) -> dict[str, float]:
     """Claims lost for each job: 8 workers of one supervisor, and 4 supervisors with 2 each."""
     found = {}
-    for name, supervisors, workers in (("8 workers of one supervisor", 1, 8), ("4 supervisors of 2 workers", 4, 2)):
+    for name, supervisors, workers in (
+        ("8 workers of one supervisor", 1, 8),
+        ("4 supervisors of 2 workers", 4, 2),
+    ):
         print(f"growth: races among {name}", file=sys.stderr)
         spool = Path(fill(arena, "races", jobs))
         tally = arena.place / "claims"
         tally.unlink(missing_ok=True)
         argv = arena.start(spool, workers, "--drain", launcher=["--claims", str(tally)])
         with open(arena.place / "races.log", "wb") as log:
-            processes = [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log, env=environment()) for _ in range(supervisors)]
+            processes = [
+                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log, env=environment())
+                for _ in range(supervisors)
+            ]
             for process in processes:
                 process.wait()
-        tried, lost = map(sum, zip(*(map(int, line.split()) for line in tally.read_text().splitlines()), strict=True))
+        tried, lost = map(
+            sum,
+            zip(*(map(int, line.split()) for line in tally.read_text().splitlines()), strict=True),
+        )
         if tried - lost != jobs:
             raise RuntimeError(f"{tried} claims, {lost} lost, but {jobs} jobs")
         found[name] = lost / jobs
@@ -124,7 +144,9 @@ def _races(arena: Arena, jobs: int) -> dict[str, float]:
 
 def _huge(arena: Arena, spool: Path, jobs: int, drops: int, rounds: int) -> dict[str, Any]:
     """Jobs a second in turns with new spools, and pick-ups in milliseconds: as it is, and after `doctor --fix`."""
-    found: dict[str, Any] = {"a new spool": {"rate": [], "of_new": [], "waking": _pick_up(arena, None, drops)}}
+    found: dict[str, Any] = {
+        "a new spool": {"rate": [], "of_new": [], "waking": _pick_up(arena, None, drops)}
+    }
     for name in ("once huge", "after doctor --fix"):
         if name != "once huge":
             found["fix"] = _fix(arena, spool)
@@ -144,7 +166,10 @@ def _fix(arena: Arena, spool: Path) -> dict[str, Any]:
     words = [*arena.command, "--spool", str(spool), "doctor", "--fix"]
     done = subprocess.run(words, capture_output=True, text=True, env=environment(), check=False)
     left = [line for line in done.stdout.splitlines() if line.startswith("wrong")][:5]
-    return {"seconds": time.monotonic() - began, "left": left or [done.stderr.strip()] * bool(done.returncode)}
+    return {
+        "seconds": time.monotonic() - began,
+        "left": left or [done.stderr.strip()] * bool(done.returncode),
+    }
 
 
 def _rate(arena: Arena, spool: Path | None, jobs: int) -> float:
@@ -173,13 +198,22 @@ def _looks(arena: Arena, size: int, times: int) -> dict[str, list[float]]:
     print(f"growth: looking at {size} completed jobs", file=sys.stderr)
     spool = arena.place / "completed"
     arena.inside("growth", "make", str(spool), str(size), "completed")
-    commands = {"status": ["status"], "list --limit 20": ["list", "--limit", "20"], "show, of a finished job": ["show", "shown"]}
+    commands = {
+        "status": ["status"],
+        "list --limit 20": ["list", "--limit", "20"],
+        "show, of a finished job": ["show", "shown"],
+    }
     commands["show, of an unknown id"] = ["show", "unknown"]
     found: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(times):
         for name, words in commands.items():
             began = time.monotonic()
-            done = subprocess.run([*arena.command, "--spool", str(spool), *words], capture_output=True, env=environment(), check=False)
+            done = subprocess.run(
+                [*arena.command, "--spool", str(spool), *words],
+                capture_output=True,
+                env=environment(),
+                check=False,
+            )
             found[name].append(time.monotonic() - began)
             if done.returncode != (3 if "unknown" in name else 0):
                 raise RuntimeError(f"{name}: exit code {done.returncode}: {done.stderr.decode()}")
@@ -192,17 +226,35 @@ def _looks(arena: Arena, size: int, times: int) -> dict[str, list[float]]:
 def _growth(data: dict[str, Any], backlogs: Sequence[int]) -> Table:
     claims = data["claim_complete"]
     base = median(claims[str(backlogs[0])])
-    rows = [[f"{size:,}", spread(claims[str(size)], 1), f"{median(claims[str(size)]) / base:.2f}"] for size in backlogs]
+    rows = [
+        [f"{size:,}", spread(claims[str(size)], 1), f"{median(claims[str(size)]) / base:.2f}"]
+        for size in backlogs
+    ]
     note = "Claim, record and complete without a command, amortised over a tenth of the backlog."
     return Table("Growth", ["backlog", "us a job", "of the first"], rows, [note])
 
 
 def _first_table(data: dict[str, Any], size: int) -> Table:
     first = data["first"]
-    rows = [["first claim of a fresh supervisor", f"{first['seconds']:.2f} s, {first['megabytes']:.0f} MB at its peak"]]
-    rows += [[f"lost races a claim, {name}", f"{value:.3f}"] for name, value in data["races"].items()]
-    rows += [[f"`{name}`" if "," not in name else name, f"{spread(values)} s"] for name, values in data["looks"].items()]
-    return Table(f"With {size:,} jobs", ["", ""], rows, [f"The commands that look: with {size:,} completed jobs."])
+    rows = [
+        [
+            "first claim of a fresh supervisor",
+            f"{first['seconds']:.2f} s, {first['megabytes']:.0f} MB at its peak",
+        ]
+    ]
+    rows += [
+        [f"lost races a claim, {name}", f"{value:.3f}"] for name, value in data["races"].items()
+    ]
+    rows += [
+        [f"`{name}`" if "," not in name else name, f"{spread(values)} s"]
+        for name, values in data["looks"].items()
+    ]
+    return Table(
+        f"With {size:,} jobs",
+        ["", ""],
+        rows,
+        [f"The commands that look: with {size:,} completed jobs."],
+    )
 
 
 def _huge_table(data: dict[str, Any], size: int) -> Table:
@@ -211,8 +263,17 @@ def _huge_table(data: dict[str, Any], size: int) -> Table:
     for name in ("a new spool", "once huge", "after doctor --fix"):
         pace = huge[name]
         of_new = spread(pace["of_new"]) if pace["of_new"] else "1"
-        rows.append([name, spread(pace["rate"], 0), of_new, *(three(pace["waking"]) if pace["waking"] else ["", "", ""])])
+        rows.append(
+            [
+                name,
+                spread(pace["rate"], 0),
+                of_new,
+                *(three(pace["waking"]) if pace["waking"] else ["", "", ""]),
+            ]
+        )
     note = f"`doctor --fix` took {huge['fix']['seconds']:.1f} s. Waking: milliseconds to the running command, bare spawn included."
     left = [f"It left: {' '.join(line.split())}" for line in huge["fix"]["left"]]
     title = f"A drained spool that once held {size:,} jobs"
-    return Table(title, ["", "jobs a second", "of new", "waking p50", "p99", "max"], rows, [note, *left])
+    return Table(
+        title, ["", "jobs a second", "of new", "waking p50", "p99", "max"], rows, [note, *left]
+    )

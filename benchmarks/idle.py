@@ -29,7 +29,9 @@ def _ran(pids: list[int]) -> float:
     """Seconds that they have run, all their threads; of children that have ended, to the clock's tick."""
     total = 0.0
     for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):  # what has ended counts with its parent
+        with suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # what has ended counts with its parent
             tasks = Path(f"/proc/{pid}/task").iterdir()
             total += sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
             ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
@@ -57,7 +59,11 @@ def _look(arena: Arena, backlog: int, seconds: float, rest: float) -> dict[str, 
         before, began = _ran(pids), time.monotonic()
         time.sleep(seconds)
         share = (_ran(pids) - before) / (time.monotonic() - began)
-        return {"processes": len(pids), "cpu_percent": 100 * share, "megabytes": sum(map(_memory, pids))}
+        return {
+            "processes": len(pids),
+            "cpu_percent": 100 * share,
+            "megabytes": sum(map(_memory, pids)),
+        }
 
 
 def run(arena: Arena, *, seconds: float = 60.0, backlog: int = 100_000, rest: float = 5.0) -> Part:
@@ -68,6 +74,12 @@ def run(arena: Arena, *, seconds: float = 60.0, backlog: int = 100_000, rest: fl
     for jobs in (0, backlog):
         print(f"idle: {jobs} delayed jobs, {seconds:.0f} s", file=sys.stderr)
         found[f"{jobs:,} delayed jobs"] = _look(arena, jobs, seconds, rest)
-    rows = [[name, f"{one['cpu_percent']:.3f} %", f"{one['megabytes']:.1f}", f"{one['processes']:.0f}"] for name, one in found.items()]
+    rows = [
+        [name, f"{one['cpu_percent']:.3f} %", f"{one['megabytes']:.1f}", f"{one['processes']:.0f}"]
+        for name, one in found.items()
+    ]
     note = f"Two workers, their supervisor and the watch, all settings at their defaults, over {seconds:.0f} s."
-    return Part({"seconds": seconds, "found": found}, [Table("Idle", ["", "of a core", "PSS MB", "processes"], rows, [note])])
+    return Part(
+        {"seconds": seconds, "found": found},
+        [Table("Idle", ["", "of a core", "PSS MB", "processes"], rows, [note])],
+    )

@@ -31,7 +31,14 @@ class CannotMount(Exception):
 
 
 def _run(*words: str) -> None:
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, "PATH": _PATH}, check=False)
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": _PATH},
+        check=False,
+    )
     if done.returncode:
         raise CannotMount(f"{words[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}")
 
@@ -56,7 +63,17 @@ def mounted(directory: Path, size: str = SIZE, inodes: int = INODES) -> Iterator
     point.mkdir(exist_ok=True)
     try:
         _run("truncate", "-s", size, str(path))
-        _run("mkfs.ext4", "-q", "-O", "has_journal", "-N", str(inodes), "-E", "lazy_itable_init=0,lazy_journal_init=0", str(path))
+        _run(
+            "mkfs.ext4",
+            "-q",
+            "-O",
+            "has_journal",
+            "-N",
+            str(inodes),
+            "-E",
+            "lazy_itable_init=0,lazy_journal_init=0",
+            str(path),
+        )
         _run("mount", "-o", "loop", str(path), str(point))
         try:
             shutil.rmtree(point / "lost+found")
@@ -71,4 +88,6 @@ def _unmount(point: Path) -> None:
     try:
         _run("umount", str(point))
     except CannotMount:
-        _run("umount", "--lazy", str(point))  # something has a file open there: it goes when that does
+        _run(
+            "umount", "--lazy", str(point)
+        )  # something has a file open there: it goes when that does

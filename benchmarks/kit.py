@@ -22,7 +22,16 @@ from benchmarks.arena import ROOT
 BUILD = ROOT / "build" / "benchmarks"
 
 #: The peers that pip installs, and the packages of Debian that hold the others.
-PACKAGES = ["dirq>=1.8", "litequeue>=0.9", "greenstalk>=2.1", "huey>=3", "celery[redis]>=5.6", "packaging", "dramatiq>=2", "rq>=2.6"]
+PACKAGES = [
+    "dirq>=1.8",
+    "litequeue>=0.9",
+    "greenstalk>=2.1",
+    "huey>=3",
+    "celery[redis]>=5.6",
+    "packaging",
+    "dramatiq>=2",
+    "rq>=2.6",
+]
 PROGRAMS = ["task-spooler", "nq", "parallel", "redis-server", "beanstalkd"]
 
 #: A file that keeps Debian's packages from starting their services.
@@ -37,13 +46,20 @@ def _venv(path: Path) -> str:
 
 
 def _pip(python: str, *words: str) -> None:
-    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", *words, "-q"], stdout=sys.stderr, check=True)
+    subprocess.run(
+        [python, "-m", "pip", "--disable-pip-version-check", *words, "-q"],
+        stdout=sys.stderr,
+        check=True,
+    )
 
 
 def _compiled(python: str) -> str:
     """The interpreter, none of whose modules must be compiled at each start: a copy of its directory may have made that necessary."""
     where = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], stdout=subprocess.PIPE, text=True, check=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     # What is no Python of this version (templates, other versions' tests) cannot be compiled, nor is it imported.
     subprocess.run([python, "-m", "compileall", "-qq", where.stdout.strip()], check=False)
@@ -81,7 +97,10 @@ def setup() -> None:
     if shutil.which("apt-get") and os.geteuid() == 0:
         _programs()
     else:
-        print(f"as root, and where there is apt, these would be installed: {' '.join(PROGRAMS)}", file=sys.stderr)
+        print(
+            f"as root, and where there is apt, these would be installed: {' '.join(PROGRAMS)}",
+            file=sys.stderr,
+        )
 
 
 def _programs() -> None:
@@ -92,9 +111,15 @@ def _programs() -> None:
     try:
         subprocess.run(["apt-get", "update", "-q"], stdout=sys.stderr, check=False)
         for program in PROGRAMS:
-            subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", program], stdout=sys.stderr, check=False)
+            subprocess.run(
+                ["apt-get", "install", "-qy", "--no-install-recommends", program],
+                stdout=sys.stderr,
+                check=False,
+            )
     finally:
         if made:
             _POLICY.unlink()
     if shutil.which("systemctl"):
-        subprocess.run(["systemctl", "disable", "redis-server", "beanstalkd"], capture_output=True, check=False)
+        subprocess.run(
+            ["systemctl", "disable", "redis-server", "beanstalkd"], capture_output=True, check=False
+        )

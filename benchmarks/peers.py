@@ -43,7 +43,9 @@ class Bench(NamedTuple):
 
     def client(self, module: str, *words: str) -> object:
         """Run inside/client.py with the interpreter of the peers."""
-        return self.arena.inside("client", module, *words, python=self.arena.peers or sys.executable, **self.env)
+        return self.arena.inside(
+            "client", module, *words, python=self.arena.peers or sys.executable, **self.env
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ class Peer:
     def obstacle(self, arena: Arena) -> str | None:
         """Why it cannot take part; None if it can."""
         for need in self.needs:
-            if need.startswith("python:") and (arena.peers is None or not _has_module(arena.peers, need.removeprefix("python:"))):
-                return f"{need.removeprefix('python:')} is not installed (python -m benchmarks setup)"
+            if need.startswith("python:") and (
+                arena.peers is None or not _has_module(arena.peers, need.removeprefix("python:"))
+            ):
+                return (
+                    f"{need.removeprefix('python:')} is not installed (python -m benchmarks setup)"
+                )
             if not need.startswith("python:") and shutil.which(need) is None:
                 return f"{need} is not installed (python -m benchmarks setup)"
         return None
@@ -79,7 +85,12 @@ class Peer:
         """A fresh directory, with the peer's server if it has one."""
         directory = arena.fresh("peer")
         env = {"BENCH_DIR": str(directory), **self.env, "PYTHONPATH": str(INSIDE)}
-        env |= {"TS_SOCKET": f"{directory}/tsp.sock", "TMPDIR": str(directory), "NQDIR": f"{directory}/nq0", "TS_MAXFINISHED": "100000"}
+        env |= {
+            "TS_SOCKET": f"{directory}/tsp.sock",
+            "TMPDIR": str(directory),
+            "NQDIR": f"{directory}/nq0",
+            "TS_MAXFINISHED": "100000",
+        }
         with contextlib.ExitStack() as stack:
             servers = [stack.enter_context(_SERVERS[self.server](directory))] if self.server else []
             yield Bench(arena, directory, env, servers)
@@ -96,7 +107,9 @@ class Peer:
             tally = None if self.ends else (bench.directory / "tally", count)
             argv = self.workers(bench, False, count)
             log = arena.place / "peer.log"
-            return count, arena.cost(argv, log=log, tally=tally, servers=bench.servers, before=before, **bench.env)
+            return count, arena.cost(
+                argv, log=log, tally=tally, servers=bench.servers, before=before, **bench.env
+            )
 
     @contextlib.contextmanager
     def idle(self, arena: Arena) -> Iterator[Bench]:
@@ -113,7 +126,12 @@ class Peer:
 
 
 def _has_module(python: str, name: str) -> bool:
-    return subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            [python, "-c", f"import {name}"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -138,7 +156,9 @@ def _until_there(path: Path) -> None:
 
 @contextlib.contextmanager
 def _serving(argv: list[str], socket: Path) -> Iterator[int]:
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     with ended(process):
         _until_there(socket)
         yield process.pid
@@ -146,7 +166,18 @@ def _serving(argv: list[str], socket: Path) -> Iterator[int]:
 
 def _redis(directory: Path) -> contextlib.AbstractContextManager[int]:
     socket = directory / "redis.sock"
-    words = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(directory)]
+    words = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(directory),
+    ]
     return _serving(["redis-server", *words], socket)
 
 
@@ -183,7 +214,9 @@ def _bare_fill(bench: Bench, count: int) -> None:
 def _tight_fill(bench: Bench, count: int) -> None:
     (bench.directory / "pending").mkdir()
     for number in range(count):
-        (bench.directory / "pending" / f"{number:08}-{number}.json").write_text(json.dumps({"command": JOB}))
+        (bench.directory / "pending" / f"{number:08}-{number}.json").write_text(
+            json.dumps({"command": JOB})
+        )
 
 
 def _ours(script: str) -> Callable[[Bench, bool, int], list[str]]:
@@ -199,7 +232,13 @@ def _tight_in_c(bench: Bench, forever: bool, count: int) -> list[str]:
 
 def _loop(module: str) -> Callable[[Bench, bool, int], list[str]]:
     def argv(bench: Bench, forever: bool, count: int) -> list[str]:
-        return [str(bench.arena.peers), str(INSIDE / "loop.py"), module, "2", *(["forever"] if forever else [])]
+        return [
+            str(bench.arena.peers),
+            str(INSIDE / "loop.py"),
+            module,
+            "2",
+            *(["forever"] if forever else []),
+        ]
 
     return argv
 
@@ -209,7 +248,11 @@ def _script(bench: Bench, name: str) -> str:
 
 
 def _huey(bench: Bench, forever: bool, count: int) -> list[str]:
-    script = next(name for name in ("huey_consumer", "huey_consumer.py") if Path(_script(bench, name)).exists())
+    script = next(
+        name
+        for name in ("huey_consumer", "huey_consumer.py")
+        if Path(_script(bench, name)).exists()
+    )
     return [_script(bench, script), "with_huey.huey", "-w", "2", "-k", "process", "-q"]
 
 
@@ -224,7 +267,15 @@ def _dramatiq(bench: Bench, forever: bool, count: int) -> list[str]:
 
 def _rq(kind: str) -> Callable[[Bench, bool, int], list[str]]:
     def argv(bench: Bench, forever: bool, count: int) -> list[str]:
-        words = [_script(bench, "rq"), "worker", "-q", "-u", f"unix://{bench.directory}/redis.sock", "-w", f"rq.worker.{kind}"]
+        words = [
+            _script(bench, "rq"),
+            "worker",
+            "-q",
+            "-u",
+            f"unix://{bench.directory}/redis.sock",
+            "-w",
+            f"rq.worker.{kind}",
+        ]
         line = shlex.join(words if forever else [*words, "-b"])
         # A bare `wait` says nothing of how they ended.
         return ["/bin/sh", "-c", f"{line} & one=$!; {line} & wait $one && wait $!"]
@@ -236,7 +287,16 @@ def _rq(kind: str) -> Callable[[Bench, bool, int], list[str]]:
 
 
 def _put(bench: Bench, count: int, argv: list[str], *env: str) -> list[str]:
-    return ["env", *env, sys.executable, str(INSIDE / "client.py"), "with_tool", "fill", str(count), *argv]
+    return [
+        "env",
+        *env,
+        sys.executable,
+        str(INSIDE / "client.py"),
+        "with_tool",
+        "fill",
+        str(count),
+        *argv,
+    ]
 
 
 def _tsp_before(bench: Bench, count: int) -> list[list[str]]:
@@ -248,7 +308,11 @@ def _tsp(bench: Bench, forever: bool, count: int) -> list[str]:
     if forever:
         return ["/bin/sh", "-c", "tsp -S 2; trap 'tsp -K' TERM; sleep 1000000 & wait"]
     # The gates are the jobs 0 and 1; the last two jobs are done when all are.
-    return ["/bin/sh", "-c", f"exec 3<>{bench.directory}/gate; echo >&3; echo >&3; tsp -w {count}; tsp -w {count + 1}; tsp -K"]
+    return [
+        "/bin/sh",
+        "-c",
+        f"exec 3<>{bench.directory}/gate; echo >&3; echo >&3; tsp -w {count}; tsp -w {count + 1}; tsp -K",
+    ]
 
 
 def _nq_before(bench: Bench, count: int) -> list[list[str]]:
@@ -270,20 +334,103 @@ def _nq(bench: Bench, forever: bool, count: int) -> list[str]:
 
 PEERS = [
     Peer("queuectl's files in C", "yes", _tight_in_c, fill=_tight_fill, wakes=False),
-    Peer("queuectl's files in a tight loop", "yes", _ours("tight.py"), fill=_tight_fill, wakes=False),
+    Peer(
+        "queuectl's files in a tight loop", "yes", _ours("tight.py"), fill=_tight_fill, wakes=False
+    ),
     Peer("xargs -P2 (no queue)", "no", _xargs, needs=("xargs",), fill=_commands, wakes=False),
     Peer("dirq, bare loop", "no", _loop("with_dirq"), "with_dirq", ("python:dirq",)),
-    Peer("litequeue, bare loop", "barely", _loop("with_litequeue"), "with_litequeue", ("python:litequeue",)),
-    Peer("beanstalkd, bare loop", "no", _loop("with_beanstalkd"), "with_beanstalkd", ("python:greenstalk", "beanstalkd"), "beanstalkd"),
-    Peer("task-spooler", "yes", _tsp, "with_tool", ("tsp",), env={"BENCH_TOOL": "tsp"}, before=_tsp_before, most=500),
-    Peer("nq", "yes", _nq, "with_tool", ("nq",), env={"BENCH_TOOL": "nq"}, before=_nq_before, most=200),
-    Peer("huey, files", "yes", _huey, "with_huey", ("python:huey",), ends=False, env={"BENCH_STORE": "file"}),
-    Peer("huey, SQLite", "yes", _huey, "with_huey", ("python:huey",), ends=False, env={"BENCH_STORE": "sqlite"}),
-    Peer("Celery (Redis)", "yes", _celery, "with_celery", ("python:celery", "redis-server"), "redis", ends=False),
-    Peer("dramatiq (Redis)", "no", _dramatiq, "with_dramatiq", ("python:dramatiq", "redis-server"), "redis", ends=False),
-    Peer("RQ, simple", "yes", _rq("SimpleWorker"), "with_rq", ("python:rq", "redis-server"), "redis"),
-    Peer("RQ, fork", "yes", _rq("Worker"), "with_rq", ("python:rq", "redis-server"), "redis", most=500),
-    Peer("GNU parallel", "log", _parallel, needs=("parallel",), fill=_commands, wakes=False, most=1000),
+    Peer(
+        "litequeue, bare loop",
+        "barely",
+        _loop("with_litequeue"),
+        "with_litequeue",
+        ("python:litequeue",),
+    ),
+    Peer(
+        "beanstalkd, bare loop",
+        "no",
+        _loop("with_beanstalkd"),
+        "with_beanstalkd",
+        ("python:greenstalk", "beanstalkd"),
+        "beanstalkd",
+    ),
+    Peer(
+        "task-spooler",
+        "yes",
+        _tsp,
+        "with_tool",
+        ("tsp",),
+        env={"BENCH_TOOL": "tsp"},
+        before=_tsp_before,
+        most=500,
+    ),
+    Peer(
+        "nq",
+        "yes",
+        _nq,
+        "with_tool",
+        ("nq",),
+        env={"BENCH_TOOL": "nq"},
+        before=_nq_before,
+        most=200,
+    ),
+    Peer(
+        "huey, files",
+        "yes",
+        _huey,
+        "with_huey",
+        ("python:huey",),
+        ends=False,
+        env={"BENCH_STORE": "file"},
+    ),
+    Peer(
+        "huey, SQLite",
+        "yes",
+        _huey,
+        "with_huey",
+        ("python:huey",),
+        ends=False,
+        env={"BENCH_STORE": "sqlite"},
+    ),
+    Peer(
+        "Celery (Redis)",
+        "yes",
+        _celery,
+        "with_celery",
+        ("python:celery", "redis-server"),
+        "redis",
+        ends=False,
+    ),
+    Peer(
+        "dramatiq (Redis)",
+        "no",
+        _dramatiq,
+        "with_dramatiq",
+        ("python:dramatiq", "redis-server"),
+        "redis",
+        ends=False,
+    ),
+    Peer(
+        "RQ, simple", "yes", _rq("SimpleWorker"), "with_rq", ("python:rq", "redis-server"), "redis"
+    ),
+    Peer(
+        "RQ, fork",
+        "yes",
+        _rq("Worker"),
+        "with_rq",
+        ("python:rq", "redis-server"),
+        "redis",
+        most=500,
+    ),
+    Peer(
+        "GNU parallel",
+        "log",
+        _parallel,
+        needs=("parallel",),
+        fill=_commands,
+        wakes=False,
+        most=1000,
+    ),
 ]
 
 #: The ceiling: every round has it beside ours.

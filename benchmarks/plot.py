@@ -33,7 +33,9 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
@@ -42,7 +44,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 def drain(data: dict[str, Any]) -> str:
     """Bars: the rate of each contestant as a part of the limit, with its spread."""
-    bars = sorted(((median(found["of_limit"]), name, found) for name, found in data["contestants"].items()), reverse=True)
+    bars = sorted(
+        ((median(found["of_limit"]), name, found) for name, found in data["contestants"].items()),
+        reverse=True,
+    )
     left, right, top, row = 220.0, WIDTH - 130.0, 56.0, 26.0
     most: float = max(1.0, *(max(found["of_limit"]) for _, _, found in bars))
 
@@ -61,33 +66,58 @@ def drain(data: dict[str, Any]) -> str:
         low, high = min(found["of_limit"]), max(found["of_limit"])
         kind = "ours" if name == OURS else "peer"
         parts.append(_text(left - 8, y + 16, name, "", "end"))
-        parts.append(f'<rect class="{kind}" x="{left}" y="{y + 4:.1f}" width="{at(value) - left:.1f}" height="{row - 9}" rx="2"/>')
+        parts.append(
+            f'<rect class="{kind}" x="{left}" y="{y + 4:.1f}" width="{at(value) - left:.1f}" height="{row - 9}" rx="2"/>'
+        )
         parts.append(_line(at(low), y + row / 2, at(high), y + row / 2, "whisker"))
         parts.append(_text(WIDTH - 10, y + 16, f"{median(found['cpu']):.2f}", "small", "end"))
-    parts.append(_text(left, bottom + 34, "rate, as a part of what a C program does that only spawns and waits", "small"))
+    parts.append(
+        _text(
+            left,
+            bottom + 34,
+            "rate, as a part of what a C program does that only spawns and waits",
+            "small",
+        )
+    )
     return _svg(bottom + 46, f"{data['count']:,} jobs, 2 workers", parts)
 
 
 def growth(data: dict[str, Any]) -> str:
     """A line: microseconds of queuectl's own work for a job, over the backlog."""
-    points = sorted((int(size), median(values), min(values), max(values)) for size, values in data["claim_complete"].items())
+    points = sorted(
+        (int(size), median(values), min(values), max(values))
+        for size, values in data["claim_complete"].items()
+    )
     left, right, top, bottom = 70.0, WIDTH - 30.0, 50.0, 300.0
     first, last = math.log10(points[0][0]), math.log10(points[-1][0])
     most = _round_up(1.15 * max(point[3] for point in points))
 
     def at(size: int, value: float) -> tuple[float, float]:
-        return left + (right - left) * (math.log10(size) - first) / max(1e-9, last - first), bottom - (bottom - top) * value / most
+        return left + (right - left) * (math.log10(size) - first) / max(
+            1e-9, last - first
+        ), bottom - (bottom - top) * value / most
 
     parts = []
     for step in range(5):
         x, y = at(points[0][0], most * step / 4)
-        parts += [_line(left, y, right, y, "axis" if step == 0 else "grid"), _text(left - 8, y + 4, f"{most * step / 4:g}", "small", "end")]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(size, value) for size, value, _, _ in points))
+        parts += [
+            _line(left, y, right, y, "axis" if step == 0 else "grid"),
+            _text(left - 8, y + 4, f"{most * step / 4:g}", "small", "end"),
+        ]
+    path = " ".join(
+        f"{x:.1f},{y:.1f}" for x, y in (at(size, value) for size, value, _, _ in points)
+    )
     parts.append(f'<polyline class="line" points="{path}"/>')
     for size, value, low, high in points:
         x, y = at(size, value)
-        parts += [_line(x, at(size, low)[1], x, at(size, high)[1], "whisker"), f'<circle class="ours" cx="{x:.1f}" cy="{y:.1f}" r="4"/>']
-        parts += [_text(x, bottom + 18, f"{size:,}", "small", "middle"), _text(x, y - 10, f"{value:.0f}", "small", "middle")]
+        parts += [
+            _line(x, at(size, low)[1], x, at(size, high)[1], "whisker"),
+            f'<circle class="ours" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
+        ]
+        parts += [
+            _text(x, bottom + 18, f"{size:,}", "small", "middle"),
+            _text(x, y - 10, f"{value:.0f}", "small", "middle"),
+        ]
     parts.append(_text(right, bottom + 38, "jobs waiting", "small", "end"))
     return _svg(bottom + 50, "Claim + record + complete, microseconds a job", parts)
 

@@ -89,14 +89,24 @@ def run(arena: Arena, *, rounds: int = 40, commands: Sequence[str] = ()) -> Part
     id = _finished(arena, spool)
     env = environment()
     null = os.open(os.devnull, os.O_RDWR)
-    chosen = [f"queuectl {name}" for name in COMMANDS if not commands or any(word in name for word in commands)]
+    chosen = [
+        f"queuectl {name}"
+        for name in COMMANDS
+        if not commands or any(word in name for word in commands)
+    ]
     found: dict[str, list[float]] = {name: [] for name in [CLICK, FLOOR, *chosen]}
     try:
         for turn in range(rounds + 1):
             print(f"start: round {turn} of {rounds}", file=sys.stderr)
             for name, values in found.items():
-                program, *words = [{"ID": id, "NEW": f"new-{turn}"}.get(word, word) for word in shlex.split(name)]
-                argv = [arena.python] if program == "python" else [*arena.command, "--spool", str(spool)]
+                program, *words = [
+                    {"ID": id, "NEW": f"new-{turn}"}.get(word, word) for word in shlex.split(name)
+                ]
+                argv = (
+                    [arena.python]
+                    if program == "python"
+                    else [*arena.command, "--spool", str(spool)]
+                )
                 taken = _time([*argv, *words], env, null)
                 if turn:  # the first one fills the caches
                     values.append(taken)
@@ -113,4 +123,7 @@ def _part(found: dict[str, list[float]], rounds: int) -> Part:
         if name != CLICK
     ]
     note = f"Milliseconds, medians of {rounds} rounds; the ratio is to its neighbour in the same round, with the middle 80 %."
-    return Part({"rounds": rounds, "milliseconds": found}, [Table("Start of each command", ["", "ms", "of click"], rows, [note])])
+    return Part(
+        {"rounds": rounds, "milliseconds": found},
+        [Table("Start of each command", ["", "ms", "of click"], rows, [note])],
+    )

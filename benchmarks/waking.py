@@ -44,17 +44,39 @@ def until_up(spool: Path, count: int) -> None:
     time.sleep(REST)
 
 
-def _wake(arena: Arena, module: str, count: int, gap: float, python: str, env: dict[str, str], pause: float = PAUSE) -> Found:
+def _wake(
+    arena: Arena,
+    module: str,
+    count: int,
+    gap: float,
+    python: str,
+    env: dict[str, str],
+    pause: float = PAUSE,
+) -> Found:
     """Milliseconds of each first and second enqueue."""
     fifo = arena.place / "fifo"
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo)
     words = [str(count), str(pause), str(gap), str(fifo), arena.program("mark")]
-    found: dict[str, list[int]] = arena.inside("client", module, "wake", *words, python=python, **env)
-    return {name: [nanoseconds / 1e6 for nanoseconds in values] for name, values in found.items() if values}
+    found: dict[str, list[int]] = arena.inside(
+        "client", module, "wake", *words, python=python, **env
+    )
+    return {
+        name: [nanoseconds / 1e6 for nanoseconds in values]
+        for name, values in found.items()
+        if values
+    }
 
 
-def ours(arena: Arena, module: str, count: int, gap: float, *, pause: float = PAUSE, spool: Path | None = None) -> Found:
+def ours(
+    arena: Arena,
+    module: str,
+    count: int,
+    gap: float,
+    *,
+    pause: float = PAUSE,
+    spool: Path | None = None,
+) -> Found:
     """The pick-ups of two idle workers of queuectl, on a new spool if none is given."""
     spool = spool or spool_with_workers(arena, "waking")
     with arena.workers(spool, 2, "--set", "poll_interval=3600"):
@@ -62,7 +84,15 @@ def ours(arena: Arena, module: str, count: int, gap: float, *, pause: float = PA
         return _wake(arena, module, count, gap, arena.python, {"BENCH_DIR": str(spool)}, pause)
 
 
-def run(arena: Arena, *, count: int = 1000, enqueues: int = 500, peers: int = 100, idle: float = 0, only: Sequence[str] = ()) -> Part:
+def run(
+    arena: Arena,
+    *,
+    count: int = 1000,
+    enqueues: int = 500,
+    peers: int = 100,
+    idle: float = 0,
+    only: Sequence[str] = (),
+) -> Part:
     """The part. `count` drops, each with a second one; `idle`: seconds of idleness before one more drop."""
     print("waking: bare spawns", file=sys.stderr)
     bare = _wake(arena, "with_spawn", min(count, 500), 0, sys.executable, {})["first"]
@@ -76,14 +106,22 @@ def run(arena: Arena, *, count: int = 1000, enqueues: int = 500, peers: int = 10
         "queuectl, its own enqueue": enqueued,
     }
     if idle:
-        found[f"queuectl, a drop after {idle:.0f} s of idleness"] = ours(arena, "with_drop", 1, 0, pause=idle)["first"]
+        found[f"queuectl, a drop after {idle:.0f} s of idleness"] = ours(
+            arena, "with_drop", 1, 0, pause=idle
+        )["first"]
     notes = _peers(arena, peers, only, found)
-    rows = [[name, *three(values), *_above(values, bare), f"{len(values)}"] for name, values in found.items()]
+    rows = [
+        [name, *three(values), *_above(values, bare), f"{len(values)}"]
+        for name, values in found.items()
+    ]
     table = Table(
         "Waking: milliseconds from the end of an enqueue to the running command",
         ["", "p50", "p99", "max", "p50 above", "p99 above", "of"],
         rows,
-        ["Two idle workers. Above: above a bare spawn's p50. poll_interval of queuectl is an hour.", *notes],
+        [
+            "Two idle workers. Above: above a bare spawn's p50. poll_interval of queuectl is an hour.",
+            *notes,
+        ],
     )
     data: dict[str, Any] = {"milliseconds": found}
     return Part(data, [table])
@@ -107,7 +145,9 @@ def _peers(arena: Arena, count: int, only: Sequence[str], found: Found) -> list[
                 raise Impossible(why)
             with peer.idle(arena) as bench:
                 time.sleep(3)  # the slowest of them need two to come up
-                found[peer.name] = _wake(arena, peer.module, count, 0, arena.peers or sys.executable, bench.env)["first"]
+                found[peer.name] = _wake(
+                    arena, peer.module, count, 0, arena.peers or sys.executable, bench.env
+                )["first"]
         except (Impossible, RuntimeError) as error:
             notes.append(f"Left out: {peer.name}, because {error}.")
     return notes

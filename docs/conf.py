@@ -19,7 +19,9 @@ nitpicky = True
 
 def leave_the_site(_app: object, _name: str, source: list[str]) -> None:
     """Links to tests and examples lead out of the site: there they are names of files."""
-    source[0] = re.sub(r"\[([^\]]*)\]\(\.\./([^)#]+)\)", lambda link: f"{link[1]} (`{link[2]}`)", source[0])
+    source[0] = re.sub(
+        r"\[([^\]]*)\]\(\.\./([^)#]+)\)", lambda link: f"{link[1]} (`{link[2]}`)", source[0]
+    )
 
 
 def setup(app: object) -> None:

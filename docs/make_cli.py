@@ -43,10 +43,14 @@ def text() -> str:
     from queuectl.cli import cli
 
     shown = config.shown(config.Settings())
-    page = HEAD + "".join(f"| `{name}` | {shown[name]} | {kind.help} |\n" for name, kind in config.SETTINGS.items())
+    page = HEAD + "".join(
+        f"| `{name}` | {shown[name]} | {kind.help} |\n" for name, kind in config.SETTINGS.items()
+    )
     for path, _ in commands(cli, "queuectl"):
         words = [*path.split()[1:], "--help"]
-        help = CliRunner().invoke(cli, words, prog_name="queuectl", terminal_width=120, max_content_width=120)
+        help = CliRunner().invoke(
+            cli, words, prog_name="queuectl", terminal_width=120, max_content_width=120
+        )
         page += f"\n## {path}\n\n```text\n{help.output}```\n"
     return page
 

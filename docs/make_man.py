@@ -80,7 +80,13 @@ def text() -> str:
     """The whole page."""
     from queuectl.cli import cli
 
-    page = HEAD + paragraphs(cli.help or "").removeprefix(".PP\n") + ".SH OPTIONS\n" + options(cli, "queuectl") + ".SH COMMANDS\n"
+    page = (
+        HEAD
+        + paragraphs(cli.help or "").removeprefix(".PP\n")
+        + ".SH OPTIONS\n"
+        + options(cli, "queuectl")
+        + ".SH COMMANDS\n"
+    )
     for path, command in commands(cli, "queuectl")[1:]:
         with click.Context(command, info_name=path) as ctx:
             usage = " ".join(command.collect_usage_pieces(ctx))

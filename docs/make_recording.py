@@ -52,14 +52,29 @@ class Line(NamedTuple):
 def play(home: Path) -> list[Line]:
     """Type the commands into a shell in `home`, one after the other."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    env = {"HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": str(COLUMNS)}
+    env = {
+        "HOME": str(home),
+        "PATH": path,
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "COLUMNS": str(COLUMNS),
+    }
     found: list[Line] = []
     idle = 0.0
     began = time.monotonic()
     for command in COMMANDS:
         idle += PAUSE
         found.append(Line(time.monotonic() - began + idle, command, is_command=True))
-        shell = pexpect.spawn("/bin/sh", ["-c", command], cwd=str(home), env=env, dimensions=(50, COLUMNS), encoding="utf-8", timeout=30)
+        shell = pexpect.spawn(
+            "/bin/sh",
+            ["-c", command],
+            cwd=str(home),
+            env=env,
+            dimensions=(50, COLUMNS),
+            encoding="utf-8",
+            timeout=30,
+        )
         while text := shell.readline():
             found.append(Line(time.monotonic() - began + idle, _plain(text, home)))
         shell.wait()
@@ -77,21 +92,30 @@ def svg(lines: list[Line]) -> str:
     rows, moments, drawn = 0, [], []
     for number, line in enumerate(lines):
         share = 100 * line.at / seconds
-        moments.append(f"@keyframes l{number} {{ 0% {{ visibility: hidden }} {share:.2f}% {{ visibility: visible }} }}")
+        moments.append(
+            f"@keyframes l{number} {{ 0% {{ visibility: hidden }} {share:.2f}% {{ visibility: visible }} }}"
+        )
         place = f'x="12" y="{(rows + 1) * LINE + 6}" style="animation-name: l{number}"'
         drawn.append(f'<text class="late" {place} xml:space="preserve">{_words(line)}</text>')
         rows += max(1, math.ceil(len(line.text) / COLUMNS))
     width, height = COLUMNS * CHARACTER + 24, rows * LINE + 24
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img" aria-label="A session with queuectl">'
-    style = "<style>" + STYLE.replace("SECONDS", f"{seconds:.1f}") + "\n".join(moments) + "\n</style>"
-    return "\n".join([head, style, f'<rect width="{width:.0f}" height="{height}" rx="8"/>', *drawn, "</svg>", ""])
+    style = (
+        "<style>" + STYLE.replace("SECONDS", f"{seconds:.1f}") + "\n".join(moments) + "\n</style>"
+    )
+    return "\n".join(
+        [head, style, f'<rect width="{width:.0f}" height="{height}" rx="8"/>', *drawn, "</svg>", ""]
+    )
 
 
 def _words(line: Line) -> str:
     """The inside of a line; a long one goes on below, as in a terminal."""
     if line.is_command:
         return f'<tspan class="prompt">$ </tspan><tspan class="typed">{escape(line.text, quote=False)}</tspan>'
-    pieces = [escape(line.text[at : at + COLUMNS], quote=False) for at in range(0, len(line.text), COLUMNS)]
+    pieces = [
+        escape(line.text[at : at + COLUMNS], quote=False)
+        for at in range(0, len(line.text), COLUMNS)
+    ]
     return f'<tspan x="12" dy="{LINE}">'.join(pieces) + "</tspan>" * (len(pieces) - 1)
 
 

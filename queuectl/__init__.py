@@ -31,7 +31,15 @@ _ROOMS = {
     "api": ("Fields", "JobView", "Result", "Run", "Spool"),
     "claimed": ("ClaimedJob",),
     "consumer": ("Consumer",),
-    "errors": ("IdTaken", "InvalidJob", "LostClaim", "NoSuchJob", "QueuectlError", "TimedOut", "WrongState"),
+    "errors": (
+        "IdTaken",
+        "InvalidJob",
+        "LostClaim",
+        "NoSuchJob",
+        "QueuectlError",
+        "TimedOut",
+        "WrongState",
+    ),
     "job": ("Job",),
 }
 

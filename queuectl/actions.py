@@ -18,7 +18,20 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from queuectl import batches, blocked, cancellation, disk, events, hooks, host, lookup, recovery, results, unique, units
+from queuectl import (
+    batches,
+    blocked,
+    cancellation,
+    disk,
+    events,
+    hooks,
+    host,
+    lookup,
+    recovery,
+    results,
+    unique,
+    units,
+)
 from queuectl.config import Settings
 from queuectl.errors import WrongState
 from queuectl.filename import decode, encode, has_shape, stamp
@@ -39,7 +52,9 @@ TIMED_OUT, CANCELLED, FAILED = 124, 130, 1
 def revive(spool: Spool, entry: Entry) -> Entry | None:
     """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
     if entry.state != "dead":
-        raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this")
+        raise WrongState(
+            f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this"
+        )
     return _bring_back(spool, entry)
 
 
@@ -73,10 +88,15 @@ def release(spool: Spool, entry: Entry) -> bool:
     return spool.move(entry, "pending", entry.name) is not None
 
 
-def change(spool: Spool, entry: Entry, *, priority: int | None = None, due: float | None = None) -> bool:
+def change(
+    spool: Spool, entry: Entry, *, priority: int | None = None, due: float | None = None
+) -> bool:
     """Give a waiting job another priority, or another time from which on it may run. False: it is not where it was any more."""
     _must_wait(spool, entry, "be changed")
-    name = entry.name._replace(priority=entry.name.priority if priority is None else priority, time=entry.name.time if due is None else due)
+    name = entry.name._replace(
+        priority=entry.name.priority if priority is None else priority,
+        time=entry.name.time if due is None else due,
+    )
     # Into pending/ if it fell due earlier: there a bell rings. A blocked job stays where it waits.
     state = "pending" if entry.state == "failed" and due is not None else entry.state
     moved = spool.move(entry, state, name)
@@ -91,7 +111,9 @@ def _must_wait(spool: Spool, entry: Entry, what: str) -> None:
             f"job {entry.name.id} is {'running' if entry.state == 'processing' else entry.state}; only one that waits can {what}"
         )
     if decode(os.path.basename(entry.file)) is None:
-        raise WrongState(f"{entry.file} has not been admitted by a worker yet; change or remove the file {spool.at(entry.file)}")
+        raise WrongState(
+            f"{entry.file} has not been admitted by a worker yet; change or remove the file {spool.at(entry.file)}"
+        )
 
 
 def retry(spool: Spool, entry: Entry, *, again: bool = False) -> bool:
@@ -103,7 +125,9 @@ def retry(spool: Spool, entry: Entry, *, again: bool = False) -> bool:
     if state == "dead" or (again and state == "completed"):
         return _bring_back(spool, entry) is not None
     if state == "completed":
-        raise WrongState(f"job {id} is completed; 'queuectl retry {id} --state completed' runs it again")
+        raise WrongState(
+            f"job {id} is completed; 'queuectl retry {id} --state completed' runs it again"
+        )
     if state != "failed":
         raise WrongState(f"job {id} is {state}; only a failed or a dead one is retried")
     return spool.move(entry, "pending", entry.name._replace(time=spool.now())) is not None
@@ -142,12 +166,16 @@ def cancel(spool: Spool, id: str, entry: Entry | None = None) -> Literal["cancel
     while True:
         entry = entry or lookup.find(spool, id)
         if entry.state in ENDED:
-            raise WrongState(f"job {entry.name.id} is {entry.state} already; there is nothing to cancel")
+            raise WrongState(
+                f"job {entry.name.id} is {entry.state} already; there is nothing to cancel"
+            )
         if entry.state == "processing":
             if cancellation.request(spool, entry):
                 return "asked"
         elif decode(os.path.basename(entry.file)) is None:
-            raise WrongState(f"{entry.file} has not been admitted by a worker yet; remove it with 'rm {spool.at(entry.file)}'")
+            raise WrongState(
+                f"{entry.file} has not been admitted by a worker yet; remove it with 'rm {spool.at(entry.file)}'"
+            )
         elif _cancel_waiting(spool, entry):
             return "cancelled"
         entry = None  # RACE: it moved between the look and the deed; look again.
@@ -162,7 +190,12 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
         return False
     # CRASH: dying here leaves a dead job without a reason; it is shown as such.
     run = recovery.blank(Claim(entry.file, entry.name, ""), moved.file)
-    ended = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": "cancelled before it ran"}
+    ended = {
+        "started_at": None,
+        "finished_at": units.iso(now),
+        "outcome": "cancelled",
+        "reason": "cancelled before it ran",
+    }
     results.append(spool.at("results"), entry.name.id, run | ended | {"host": host.place().host})
     _let_others_go_on(spool, entry, lookup.read(spool, moved.file))
     return True
@@ -171,9 +204,16 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
 def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
     """Remove completed and dead jobs, rejected drops and logs of workers that are past the retention settings: how many of each."""
     completed = sorted((text for text in spool.names("completed") if has_shape(text)), reverse=True)
-    over, kept = completed[settings.keep_completed_count :], completed[: settings.keep_completed_count]
+    over, kept = (
+        completed[settings.keep_completed_count :],
+        completed[: settings.keep_completed_count],
+    )
     old = [text for text in kept if text < _stamp(now - settings.keep_completed)]
-    dead = [text for text in spool.names("dead") if has_shape(text) and text < _stamp(now - settings.keep_dead)]
+    dead = [
+        text
+        for text in spool.names("dead")
+        if has_shape(text) and text < _stamp(now - settings.keep_dead)
+    ]
     pruned = {
         "completed": sum(_prune(spool, "completed", text) for text in over + old),
         "dead": sum(_prune(spool, "dead", text) for text in dead),
@@ -196,7 +236,11 @@ def _prune(spool: Spool, state: str, text: str) -> bool:
 
 def _prune_logs(spool: Spool, before: float) -> int:
     """Remove the logs of background supervisors to which nobody has written since that time: how many files."""
-    names = [name for name in disk.scan(spool.at("logs")) if re.fullmatch(r"workers-.*\.log(\.\d+)?", name)]
+    names = [
+        name
+        for name in disk.scan(spool.at("logs"))
+        if re.fullmatch(r"workers-.*\.log(\.\d+)?", name)
+    ]
     old = [name for name in names if (disk.modified(spool.at("logs", name)) or before) < before]
     return sum(disk.unlink(spool.at("logs", name)) for name in old)
 
@@ -212,7 +256,9 @@ class Waited(NamedTuple):
     code: int
 
 
-def wait(spool: Spool, wanted: Iterable[str], timeout: float | None, ended: Callable[[Waited], None]) -> list[Waited] | None:
+def wait(
+    spool: Spool, wanted: Iterable[str], timeout: float | None, ended: Callable[[Waited], None]
+) -> list[Waited] | None:
     """Wait until all these jobs are completed or dead; `ended` hears of each. None: the time was over first."""
     left = {entry.name.id: entry for entry in (lookup.find(spool, id) for id in wanted)}
     order, done = list(left), {}
@@ -262,7 +308,10 @@ def pause(spool: Spool) -> bool:
     if spool.is_paused():
         return False
     temporary = spool.temporary()
-    disk.write(temporary, f"by {host.user(os.geteuid())} on {host.place().host} at {units.iso(time.time())}\n".encode())
+    disk.write(
+        temporary,
+        f"by {host.user(os.geteuid())} on {host.place().host} at {units.iso(time.time())}\n".encode(),
+    )
     disk.replace(temporary, spool.at(PAUSED))
     disk.sync(spool.path)
     return True

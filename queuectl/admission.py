@@ -57,7 +57,11 @@ def admit(spool: Spool, drop: str, worker: str, *, last: bool) -> Answer:
     """Judge the file `drop` in pending/. With `last` its grace is over: what is still broken is rejected."""
     place = f"pending/{drop}"
     if decode(drop) is None and resembles(drop):
-        return _set_aside(spool, place, "the name has the form of a full name but is not one: see 'A job's name' in docs/format.md")
+        return _set_aside(
+            spool,
+            place,
+            "the name has the form of a full name but is not one: see 'A job's name' in docs/format.md",
+        )
     first = _judge(spool, place)
     if isinstance(first, Broken) and not last:
         return first
@@ -82,7 +86,9 @@ def _settle(spool: Spool, taken: str, *, last: bool) -> Answer:
         give_back(spool, taken)
         return found
     if not isinstance(found, Job):
-        return _set_aside(spool, taken, found.why if isinstance(found, Broken | Rejected) else "it vanished")
+        return _set_aside(
+            spool, taken, found.why if isinstance(found, Broken | Rejected) else "it vanished"
+        )
     # CRASH: who dies while the job has its key must give the job the same id the next time.
     id = found.id or (id_of(spool, taken) if found.unique else ids.fresh())
     if found.id and (why := _unheld(spool, id, spool.at(taken))):
@@ -129,7 +135,9 @@ def _refusal(spool: Spool, job: Job, id: str) -> str | None:
 
 def give_back(spool: Spool, taken: str) -> None:
     """Put a drop back into pending/, under a name of its own: a newer drop may have its old one."""
-    disk.rename(spool.at(taken), spool.at("pending", renamed(os.path.basename(taken), host.nonce())))
+    disk.rename(
+        spool.at(taken), spool.at("pending", renamed(os.path.basename(taken), host.nonce()))
+    )
 
 
 def _judge(spool: Spool, file: str) -> Job | Broken | Rejected | Literal["gone"]:
@@ -145,7 +153,9 @@ def _foreign(owner: int) -> str:
     return f"belongs to user {owner}; only files of the spool's owner are run"
 
 
-def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job | Broken | Rejected | Literal["gone"]:
+def judge(
+    spool: Spool, file: str, refuse: Callable[[int], str | None]
+) -> Job | Broken | Rejected | Literal["gone"]:
     """What the file is; `refuse` says why a user's files are not run here, or None."""
     try:
         content = disk.read(spool.at(file), spool.settings().max_job_size)
@@ -165,11 +175,15 @@ def judge(spool: Spool, file: str, refuse: Callable[[int], str | None]) -> Job |
         return Rejected(str(error))
     unknown = next((id for id in job.predecessors if not spool.is_taken(id)), None)
     if unknown is not None:
-        return Broken(f"waits for job {unknown!r}, which is not in the spool", content.mark)  # it may still be dropped
+        return Broken(
+            f"waits for job {unknown!r}, which is not in the spool", content.mark
+        )  # it may still be dropped
     # CRASH: a worker that died between holding the id and moving the file left it with two names.
     ours = 1 + (job.id is not None and disk.is_same(spool.at("ids", job.id), spool.at(file)))
     # link + unlink producers have one name more for a moment.
-    return job if content.status.st_nlink <= ours else Broken("has a second hard link", content.mark)
+    return (
+        job if content.status.st_nlink <= ours else Broken("has a second hard link", content.mark)
+    )
 
 
 def _set_aside(spool: Spool, file: str, why: str) -> Answer:

@@ -124,7 +124,13 @@ class Spool(spool.Spool):
     `flags` are settings that beat those of the environment and of config.json.
     """
 
-    def enqueue(self, job: Job | dict[str, Any] | str | list[str], *, hold: bool = False, **fields: Unpack[Fields]) -> str:
+    def enqueue(
+        self,
+        job: Job | dict[str, Any] | str | list[str],
+        *,
+        hold: bool = False,
+        **fields: Unpack[Fields],
+    ) -> str:
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk.
 
         With `hold` it waits in held/ until it is released. Keywords are the job's fields; they beat those in `job`. A
@@ -133,7 +139,13 @@ class Spool(spool.Spool):
         given = {key: _plain(key, value) for key, value in fields.items() if value is not None}
         if not given:
             return super().enqueue(job, hold=hold)
-        record = job.to_dict() if isinstance(job, Job) else job if isinstance(job, dict) else {"command": job}
+        record = (
+            job.to_dict()
+            if isinstance(job, Job)
+            else job
+            if isinstance(job, dict)
+            else {"command": job}
+        )
         for one, other in (("run_at", "delay"), ("delay", "run_at")):
             if one in given and other not in given:
                 record = {key: value for key, value in record.items() if key != other}
@@ -141,12 +153,16 @@ class Spool(spool.Spool):
 
     # -- looking
 
-    def jobs(self, state: str | Iterable[str] | None = None, *, limit: int | None = None) -> Iterator[JobView]:
+    def jobs(
+        self, state: str | Iterable[str] | None = None, *, limit: int | None = None
+    ) -> Iterator[JobView]:
         """The jobs in a state, in some, or in all, in the order of `queuectl list`; each file is read when its turn comes.
 
         A listing is a sample: what moves meanwhile may be missing.
         """
-        states = set(layout.STATES if state is None else [state] if isinstance(state, str) else state)
+        states = set(
+            layout.STATES if state is None else [state] if isinstance(state, str) else state
+        )
         if wrong := sorted(states.difference(layout.STATES)):
             raise Wrong(f"no state {wrong[0]!r}; there are {', '.join(layout.STATES)}")
         if limit is not None and limit < 0:
@@ -187,7 +203,11 @@ class Spool(spool.Spool):
         """Let a failed job run now, or bring a dead one back with all its attempts; with `again` a completed one, too. Else WrongState."""
         from queuectl import actions, lookup
 
-        lookup.pursue(self, lookup.find(self.open(), id), lambda entry: actions.retry(self, entry, again=again))
+        lookup.pursue(
+            self,
+            lookup.find(self.open(), id),
+            lambda entry: actions.retry(self, entry, again=again),
+        )
 
     # -- waiting
 
@@ -208,7 +228,9 @@ class Spool(spool.Spool):
 
     # -- consuming
 
-    def consume(self, *, wait: bool = True, limit: int | None = None, stop: Callable[[], bool] | None = None) -> Consumer:
+    def consume(
+        self, *, wait: bool = True, limit: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> Consumer:
         """The jobs that may run now, one after the other, for this program to work on: `for job in ...: with job: ...`.
 
         With `wait` it waits for more, else it ends when nothing may run now. It ends after `limit` jobs, when `stop()` is
@@ -254,7 +276,10 @@ def _view(spool: Spool, entry: layout.Entry) -> JobView:
 
 
 def _run(record: dict[str, Any]) -> Run:
-    times = {key: units.instant(record[key]) if record[key] else None for key in ("started_at", "finished_at")}
+    times = {
+        key: units.instant(record[key]) if record[key] else None
+        for key in ("started_at", "finished_at")
+    }
     return Run(**{**record, **times})
 
 

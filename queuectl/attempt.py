@@ -36,7 +36,13 @@ class Attempts:
     `listener` and `asked` as in executor.run; `lasts` is called once for a command that has not ended soon.
     """
 
-    def __init__(self, spool: Spool, listener: Listener, asked: Callable[[], executor.Cause | None], lasts: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        listener: Listener,
+        asked: Callable[[], executor.Cause | None],
+        lasts: Callable[[], None],
+    ) -> None:
         self._spool, self._listener, self._asked, self._lasts = spool, listener, asked, lasts
         self._environ = {**os.environb, b"QUEUECTL_SPOOL": os.fsencode(spool.path)}
         self._home = os.environ.get("HOME", "/")
@@ -49,7 +55,10 @@ class Attempts:
         self._tails = []
         path = self._spool.log(claim.name.id, claim.name.attempts, "")
         try:
-            self._outputs = [capture.begin(path + stream) for capture, stream in zip(self._captures, STREAMS, strict=True)]
+            self._outputs = [
+                capture.begin(path + stream)
+                for capture, stream in zip(self._captures, STREAMS, strict=True)
+            ]
         except OSError:
             self.drop()
             raise
@@ -58,7 +67,11 @@ class Attempts:
         """Run the job's command to its end."""
         env = self._environ  # what is set below is set anew for each job
         if job.env:
-            env = env | {name.encode(): value.encode() for name, value in job.env.items() if name != "QUEUECTL_SPOOL"}
+            env = env | {
+                name.encode(): value.encode()
+                for name, value in job.env.items()
+                if name != "QUEUECTL_SPOOL"
+            }
         env[b"QUEUECTL_JOB_ID"] = claim.name.id.encode()
         env[b"QUEUECTL_ATTEMPT"] = b"%d" % claim.name.attempts
         env[b"QUEUECTL_WORKER"] = claim.worker.encode()
@@ -92,7 +105,9 @@ class Attempts:
 
     def end(self, tail: int) -> tuple[str, str]:
         """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
-        for capture in self._captures[len(self._tails) :]:  # one that was kept before an error stays kept
+        for capture in self._captures[
+            len(self._tails) :
+        ]:  # one that was kept before an error stays kept
             data = capture.end(tail)
             self._tails.append(outcome.text(data) if data else "")
         out, err = self._tails
@@ -130,5 +145,17 @@ def record(
     duration = round(max(0.0, finished - started), 6)
     times = units.iso(started), units.iso(finished), duration
     return results.run(
-        claim.name.attempts, claim.file, target, claim.worker, host, *times, what, why, exit_code, signal, cpu_seconds, rss, *tails
+        claim.name.attempts,
+        claim.file,
+        target,
+        claim.worker,
+        host,
+        *times,
+        what,
+        why,
+        exit_code,
+        signal,
+        cpu_seconds,
+        rss,
+        *tails,
     )

@@ -50,7 +50,9 @@ def _enter(spool: Layout, batch: str, ids: list[str]) -> None:
     with _alone(spool):
         is_new = not disk.is_there(path)
         # RACE: somebody may be removing the list just now, because all its jobs are gone.
-        while not disk.append(path, "".join(f"{id}\n" for id in ids).encode(), closing=TORN, lasting=True):
+        while not disk.append(
+            path, "".join(f"{id}\n" for id in ids).encode(), closing=TORN, lasting=True
+        ):
             is_new = True
         if is_new:
             disk.sync(spool.at("batches"))
@@ -58,7 +60,9 @@ def _enter(spool: Layout, batch: str, ids: list[str]) -> None:
 
 def _alone(spool: Layout) -> AbstractContextManager[None]:
     """Where several hosts share a spool two that append would write over each other."""
-    return config.locked(spool.at("batches", ".lock")) if host.is_shared(spool.path) else nullcontext()
+    return (
+        config.locked(spool.at("batches", ".lock")) if host.is_shared(spool.path) else nullcontext()
+    )
 
 
 def names(spool: Layout) -> Iterator[str]:
@@ -69,21 +73,37 @@ def names(spool: Layout) -> Iterator[str]:
 def members(spool: Layout, batch: str) -> dict[str, None]:
     """The ids of all jobs of a batch, in the order in which they came, also of those that are gone."""
     try:
-        data = disk.read(spool.at("batches", batch), MOST).data if "/" not in batch and batch[:1] not in ("", ".") else None
+        data = (
+            disk.read(spool.at("batches", batch), MOST).data
+            if "/" not in batch and batch[:1] not in ("", ".")
+            else None
+        )
     except FileNotFoundError:
         data = None
     if data is None:
         raise NoSuchBatch(batch, spool.path)
     lines = data.decode("ascii", "replace").split("\n")
-    return dict.fromkeys(line for line in lines[:-1] if is_id(line))  # what comes after the last newline is torn
+    return dict.fromkeys(
+        line for line in lines[:-1] if is_id(line)
+    )  # what comes after the last newline is torn
 
 
 def prune(spool: Layout, before: float) -> int:
     """Remove the lists of batches none of whose jobs is left, and that nobody has written to since `before`: how many."""
     found = {name: disk.modified(spool.at("batches", name)) for name in names(spool)}
-    ids = {name: members(spool, name) for name, modified in found.items() if modified is not None and modified < before}
-    for _ in range(2):  # RACE: a job that moves back while we look can be overlooked, though hardly twice
-        ids = {name: left for name, left in ids.items() if name not in _alive(spool, ids)} if ids else ids
+    ids = {
+        name: members(spool, name)
+        for name, modified in found.items()
+        if modified is not None and modified < before
+    }
+    for _ in range(
+        2
+    ):  # RACE: a job that moves back while we look can be overlooked, though hardly twice
+        ids = (
+            {name: left for name, left in ids.items() if name not in _alive(spool, ids)}
+            if ids
+            else ids
+        )
     return sum(_remove(spool, name, left) for name, left in ids.items())
 
 
@@ -102,7 +122,11 @@ def _remove(spool: Layout, batch: str, known: dict[str, None]) -> bool:
             return False
         data = disk.read(temporary, MOST).data
     # CRASH: dying here forgets to which batch those jobs belong that came in this very moment; they run all the same.
-    came = [id for line in data.decode("ascii", "replace").split("\n") if is_id(id := line) and id not in known]
+    came = [
+        id
+        for line in data.decode("ascii", "replace").split("\n")
+        if is_id(id := line) and id not in known
+    ]
     if came:
         _enter(spool, batch, came)
     disk.unlink(temporary)

@@ -51,11 +51,16 @@ def by_others(spool: Spool, job: Job) -> Block | None:
         for id in ids:
             state = state_of(spool, id)
             if state == "":
-                return Block("", f"job {id}, after which it was to run, is not in the spool any more")
+                return Block(
+                    "", f"job {id}, after which it was to run, is not in the spool any more"
+                )
             if state not in ENDED:
                 waits = waits or Block(AFTER + id)
             elif kind and state != kind:
-                return Block("", f"job {id}, after which it was to run, {'died' if kind == 'completed' else 'completed'}")
+                return Block(
+                    "",
+                    f"job {id}, after which it was to run, {'died' if kind == 'completed' else 'completed'}",
+                )
     return waits
 
 
@@ -71,7 +76,9 @@ def state_of(spool: Spool, id: str) -> str:
 
 def park(spool: Spool, claim: Claim, job: Job, key: str) -> bool:
     """Let a claimed job wait for `key`; the attempt does not count. False: it is no longer ours."""
-    came = min(claim.name.time, job.created_at or claim.name.time)  # who was woken in vain keeps its place
+    came = min(
+        claim.name.time, job.created_at or claim.name.time
+    )  # who was woken in vain keeps its place
     name = Name(came, claim.name.priority, max(0, claim.name.attempts - 1), claim.name.id)
     for _ in range(TRIES):
         spool.need("blocked")
@@ -103,14 +110,20 @@ def wake(spool: Spool, key: str, most: int = MOST) -> int:
 
     woken, lost, directory = 0, 0, spool.at("blocked", key)
     while woken < most and lost < TRIES:
-        names = sorted((text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank)[: most - woken]
+        names = sorted(
+            (text for text in islice(disk.scan(directory), MOST) if has_shape(text)), key=rank
+        )[: most - woken]
         if not names:
             break
         moved = sum(_wake(spool, directory, text) for text in names)
         woken += moved
-        lost = 0 if moved else lost + 1  # RACE: others were quicker with all of these; on a network a list may still show them
+        lost = (
+            0 if moved else lost + 1
+        )  # RACE: others were quicker with all of these; on a network a list may still show them
     if woken:
-        spool.sync_left(f"blocked/{key}")  # before it is removed: moves that are made durable together may wait for others
+        spool.sync_left(
+            f"blocked/{key}"
+        )  # before it is removed: moves that are made durable together may wait for others
         spool.sync_moves(f"blocked/{key}", "pending")
     disk.remove(directory)
     return woken
@@ -144,7 +157,11 @@ def offer(spool: Spool, limit: str) -> int:
 def sweep(spool: Spool) -> int:
     """Wake all whom a crash left asleep, or a change of the settings: how many those were."""
     limits.mend(spool)
-    return sum(wake(spool, key, most) for key in spool.directories("blocked") if (most := is_open(spool, key)))
+    return sum(
+        wake(spool, key, most)
+        for key in spool.directories("blocked")
+        if (most := is_open(spool, key))
+    )
 
 
 def waits_for(file: str) -> str:

@@ -65,7 +65,9 @@ class Calls:
         while not self._stopping and os.getppid() == self._boss:
             now = time.monotonic()
             notes = [note for note in hooks.due(self._spool) if self._later.get(note, 0.0) <= now]
-            waits = [at - now for at in self._later.values() if now < at < now + closing.SETTLED + 1]
+            waits = [
+                at - now for at in self._later.values() if now < at < now + closing.SETTLED + 1
+            ]
             if not notes and not waits:
                 break
             for note in notes:
@@ -134,7 +136,11 @@ class Calls:
         if disk.is_there(spool.at(str(run["claim"]))):
             return "coming"
         # RACE: its worker was taken for dead, and wrote its record after whoever rescued the job: the job went the other way.
-        others = [other for other in runs if other.get("claim") == run["claim"] and other.get("to") != target]
+        others = [
+            other
+            for other in runs
+            if other.get("claim") == run["claim"] and other.get("to") != target
+        ]
         return "never" if others and not disk.is_there(spool.at(target)) else "came"
 
     # -- the hooks
@@ -173,11 +179,15 @@ class Calls:
         import tempfile  # most spools have no hooks
 
         with tempfile.TemporaryFile(buffering=0) as out:
-            ended = executor.run(self._order(hook, note, record, text, out.fileno()), self._listener, self._asked)
+            ended = executor.run(
+                self._order(hook, note, record, text, out.fileno()), self._listener, self._asked
+            )
             if ended.cause == "interrupted":
                 return False
             size = os.fstat(out.fileno()).st_size
-            said = os.pread(out.fileno(), 4 * SHOWN, max(0, size - 4 * SHOWN)).decode(errors="replace")[-SHOWN:]
+            said = os.pread(out.fileno(), 4 * SHOWN, max(0, size - 4 * SHOWN)).decode(
+                errors="replace"
+            )[-SHOWN:]
         what, why = outcome.meaning(ended)
         details = {
             "batch" if hook == hooks.BATCH else "job": about,
@@ -194,16 +204,24 @@ class Calls:
     def _asked(self) -> executor.Cause | None:
         return "interrupted" if self._stopping else None
 
-    def _order(self, hook: str, note: str, record: dict[str, Any], text: str, out: int) -> executor.Order:
+    def _order(
+        self, hook: str, note: str, record: dict[str, Any], text: str, out: int
+    ) -> executor.Order:
         own = {"QUEUECTL_SPOOL": self._spool.path, "QUEUECTL_HOOK": hook, VARIABLE: self.name}
         if hook == hooks.BATCH:
             own["QUEUECTL_BATCH"] = record["batch"]
         else:
             name = decode(note.partition(hooks.SIGN)[2])
             assert name
-            own |= {"QUEUECTL_JOB_ID": name.id, "QUEUECTL_ATTEMPT": str(name.attempts), "QUEUECTL_STATE": hook}
+            own |= {
+                "QUEUECTL_JOB_ID": name.id,
+                "QUEUECTL_ATTEMPT": str(name.attempts),
+                "QUEUECTL_STATE": hook,
+            }
             own |= {"QUEUECTL_BATCH": record["batch"]} if record["batch"] else {}
-        env = {name: value for name, value in os.environb.items() if os.fsdecode(name) not in _NOT_OURS}
+        env = {
+            name: value for name, value in os.environb.items() if os.fsdecode(name) not in _NOT_OURS
+        }
         return executor.Order(
             command=(self._spool.at("hooks", hook),),
             cwd=self._spool.at("hooks"),

@@ -40,7 +40,12 @@ def request(spool: Spool, entry: Entry) -> bool:
         disk.unlink(path)
         return False
     who = liveness.read(spool, entry.worker or "")
-    if who and who.supervisor and who.is_here and disk.is_held(spool.at("workers", who.worker + ".lock")):
+    if (
+        who
+        and who.supervisor
+        and who.is_here
+        and disk.is_held(spool.at("workers", who.worker + ".lock"))
+    ):
         tell(who.pid, signal.SIGUSR1)
     return True
 

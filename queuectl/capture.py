@@ -55,7 +55,13 @@ class Capture:
             self._reader = self._hidden()
             if self._reader is not None:
                 # The child opens it: what it inherits would be open for writing in us as well.
-                self._again = (os.POSIX_SPAWN_OPEN, self._fd, _again(self._reader), os.O_WRONLY | os.O_APPEND, 0)
+                self._again = (
+                    os.POSIX_SPAWN_OPEN,
+                    self._fd,
+                    _again(self._reader),
+                    os.O_WRONLY | os.O_APPEND,
+                    0,
+                )
         if self._reader is None:
             self._reader, self._is_named = _named(path), True
             return (os.POSIX_SPAWN_DUP2, self._reader, self._fd)
@@ -97,7 +103,11 @@ class Capture:
             status = os.fstat(reader)
             size = status.st_size
             # A command may close its output to us, open it to all, or link it to a name: that is nothing for the next one.
-            if not (size or self._is_named or status.st_nlink) and status.st_mode == _UNTOUCHED and status.st_uid == self._owner:
+            if (
+                not (size or self._is_named or status.st_nlink)
+                and status.st_mode == _UNTOUCHED
+                and status.st_uid == self._owner
+            ):
                 try:
                     # Nobody has it open for writing.
                     fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -74,15 +74,23 @@ class Census:
         self._looked: dict[str, float] = {}
         self._durations: dict[str, float | None] = {}
 
-    def look(self, keep: Callable[[str], Keep | None] = lambda _: None, states: Iterable[str] = ORDER) -> list[str]:
+    def look(
+        self, keep: Callable[[str], Keep | None] = lambda _: None, states: Iterable[str] = ORDER
+    ) -> list[str]:
         """Read those directories for which it is time; the states that have changed. `keep(state)` may want the names of that one."""
-        return [state for state in states if self._is_time(state) and self._read(state, keep(state))]
+        return [
+            state for state in states if self._is_time(state) and self._read(state, keep(state))
+        ]
 
     def _is_time(self, state: str) -> bool:
-        if time.monotonic() - self._looked.get(state, -1e9) < max(REST, SHARE * self.took.get(state, 0.0)):
+        if time.monotonic() - self._looked.get(state, -1e9) < max(
+            REST, SHARE * self.took.get(state, 0.0)
+        ):
             return False
         until = self.seen[state].until if state in self.seen else ""
-        return self._version(state) != self._versions.get(state) or bool(until and stamp(self.spool.now()) >= until)
+        return self._version(state) != self._versions.get(state) or bool(
+            until and stamp(self.spool.now()) >= until
+        )
 
     def _version(self, state: str) -> object:
         """What changes with the directory; an object unlike all others where that cannot be relied on."""
@@ -116,17 +124,27 @@ class Census:
     def _names(self, state: str) -> Iterator[str]:
         """The names in a state that are jobs or drops; or drops that were set aside."""
         if state == "rejected":
-            return (text for text in disk.scan(self.spool.at(state)) if not text.endswith(".reason"))
+            return (
+                text for text in disk.scan(self.spool.at(state)) if not text.endswith(".reason")
+            )
         if state in NESTED:
             inner = self.spool.directories(state)
-            return (f"{text}/{at}" for at in inner for text in self.spool.names(f"{state}/{at}") if text[-5:] == ".json" and text[0] != ".")
+            return (
+                f"{text}/{at}"
+                for at in inner
+                for text in self.spool.names(f"{state}/{at}")
+                if text[-5:] == ".json" and text[0] != "."
+            )
         return (text for text in self.spool.names(state) if text[-5:] == ".json" and text[0] != ".")
 
     # -- what it has shown
 
     def jobs(self) -> dict[str, int | None]:
         """How many are in each state; None before the first look."""
-        return {state: self.seen[state].total if state in self.seen else None for state in (*STATES, "rejected")}
+        return {
+            state: self.seen[state].total if state in self.seen else None
+            for state in (*STATES, "rejected")
+        }
 
     def scheduled(self) -> int:
         """How many wait for their time."""
@@ -139,11 +157,21 @@ class Census:
 
     def ends(self) -> dict[str, dict[str, int]]:
         """How many jobs ended in each minute of the last day, by state and by the first characters of a name."""
-        return {state: {text: minute.count for text, minute in self.seen.get(state, Seen()).minutes.items()} for state in ENDED}
+        return {
+            state: {
+                text: minute.count for text, minute in self.seen.get(state, Seen()).minutes.items()
+            }
+            for state in ENDED
+        }
 
     def durations(self) -> dict[str, list[float]]:
         """Seconds that runs took which ended in each minute: a sample."""
-        names = {(state, text) for state in ENDED for minute in self.seen.get(state, Seen()).minutes.values() for text in minute.names}
+        names = {
+            (state, text)
+            for state in ENDED
+            for minute in self.seen.get(state, Seen()).minutes.values()
+            for text in minute.names
+        }
         self._durations = {text: self._duration(state, text) for state, text in names}
         found: dict[str, list[float]] = {}
         for text, took in self._durations.items():

@@ -43,13 +43,18 @@ SOON = 0.1
 class Chores:
     """The chores of the supervisor `name`. `moved` hears that a job has come back into the spool."""
 
-    def __init__(self, spool: Spool, name: str, crew: Crew, log: Log, moved: Callable[[], None]) -> None:
+    def __init__(
+        self, spool: Spool, name: str, crew: Crew, log: Log, moved: Callable[[], None]
+    ) -> None:
         self.spool, self.name, self.crew, self.log, self._moved = spool, name, crew, log, moved
         self.observer = liveness.Observer(spool)
         self.pulse = Pulse(spool, self.warn)
         self.ticker = Ticker(spool, log, self.warn, moved)
         self.notifier = Notifier()
-        self.porter, self.janitor = Porter(spool, name, log, self.warn), Janitor(spool, log, self.warn)
+        self.porter, self.janitor = (
+            Porter(spool, name, log, self.warn),
+            Janitor(spool, log, self.warn),
+        )
         self.settings = spool.settings()
         self.wanted, self.is_heartless = 0, False
         #: Whether none of them has been done yet.
@@ -59,7 +64,9 @@ class Chores:
     def begin(self) -> None:
         """Become a supervisor that others see. The chores wait a moment, or for `hurry`: first the workers get something to do."""
         if self.observer.is_shared:
-            self.pulse.guard_with(self.name, self.log)  # before there is a lock or a pipe that it could keep open
+            self.pulse.guard_with(
+                self.name, self.log
+            )  # before there is a lock or a pipe that it could keep open
         self.lock = liveness.enroll_supervisor(self.spool, self.name)
         self._due = time.monotonic() + SOON
 
@@ -97,7 +104,9 @@ class Chores:
             for chore in (self._beat, self._rescue, self._relay_requests, self._tidy):
                 with self.complaining():
                     chore()
-            self._due = min(self._due, now + self.settings.heartbeat_interval)  # it may be another one by now
+            self._due = min(
+                self._due, now + self.settings.heartbeat_interval
+            )  # it may be another one by now
             self.ticker.hurry()
         if now - self._swept >= SWEEP_INTERVAL:
             self._swept = now
@@ -120,14 +129,18 @@ class Chores:
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
         times = self._due, self.notifier.wakes_at()
-        return min(times) if self.is_new else min(*times, self.ticker.wakes_at, self.porter.wakes_at())
+        return (
+            min(times) if self.is_new else min(*times, self.ticker.wakes_at, self.porter.wakes_at())
+        )
 
     # -- what
 
     def _beat(self) -> None:
         self.settings = self.spool.settings()
         if not self.pulse.beat(self.crew.known()) and not self.is_heartless:
-            self.warn("heartbeats cannot be written: ending the commands and stopping, before others run the same jobs")
+            self.warn(
+                "heartbeats cannot be written: ending the commands and stopping, before others run the same jobs"
+            )
             self.wanted, self.is_heartless = 2, True
         if not liveness.beat_supervisor(self.spool, self.name):
             # Somebody has removed our file: without it nobody finds us to stop us.
@@ -141,7 +154,9 @@ class Chores:
     def bury(self, worker: str) -> None:
         """Move on what a worker of ours left that has died."""
         with self.complaining():
-            self._report(recovery.rescue_worker(self.spool, worker, liveness.read(self.spool, worker)))
+            self._report(
+                recovery.rescue_worker(self.spool, worker, liveness.read(self.spool, worker))
+            )
             if liveness.read(self.spool, worker):
                 # RACE: it was about to start a command, which has its lock until it is another program.
                 self._due = min(self._due, time.monotonic() + SOON)
@@ -150,7 +165,9 @@ class Chores:
         for job in rescued:
             self._moved()
             state = job.target.partition("/")[0]
-            self.log.event("rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state)
+            self.log.event(
+                "rescued", job=job.id, worker=job.worker, outcome=job.outcome, state=state
+            )
 
     def _relay_requests(self) -> None:
         """Do what others asked for by files: stop, and wake those workers whose running job is to be cancelled."""

@@ -67,8 +67,16 @@ class ClaimedJob:
     `attempt` counts from 1; `timeout` is what the job or the settings allow, 0 for no limit: nobody enforces it here.
     """
 
-    def __init__(self, spool: Spool, heart: Heart, gate: Gate, claim: Claim, job: Job, settings: Settings) -> None:
-        self._spool, self._heart, self._gate, self._claim, self._settings = spool, heart, gate, claim, settings
+    def __init__(
+        self, spool: Spool, heart: Heart, gate: Gate, claim: Claim, job: Job, settings: Settings
+    ) -> None:
+        self._spool, self._heart, self._gate, self._claim, self._settings = (
+            spool,
+            heart,
+            gate,
+            claim,
+            settings,
+        )
         self.id: str = claim.name.id
         self.job: Job = job
         self.command: str | tuple[str, ...] = job.command
@@ -113,13 +121,19 @@ class ClaimedJob:
         if self.meta is None:
             return {}
         if not isinstance(self.meta, dict):
-            raise InvalidJob(f"is no JSON object in job {self.id}, and its consumer needs one", "meta")
+            raise InvalidJob(
+                f"is no JSON object in job {self.id}, and its consumer needs one", "meta"
+            )
         return self.meta
 
     def environ(self) -> dict[str, str]:
         """The environment for programs that the work starts: who carries it is ended before the job runs elsewhere."""
         own = {name: value for name, value in self.env.items() if name != "QUEUECTL_SPOOL"}
-        identity = {"QUEUECTL_JOB_ID": self.id, "QUEUECTL_ATTEMPT": str(self.attempt), "QUEUECTL_WORKER": self.worker}
+        identity = {
+            "QUEUECTL_JOB_ID": self.id,
+            "QUEUECTL_ATTEMPT": str(self.attempt),
+            "QUEUECTL_WORKER": self.worker,
+        }
         return {**os.environ, "QUEUECTL_SPOOL": self._spool.path, **own, **identity}
 
     # -- while it is worked on
@@ -147,7 +161,9 @@ class ClaimedJob:
         """Leave the block: the job has failed; without `retry` for good, it is dead at once."""
         self._say(_Said(reason, None if retry else math.inf))
 
-    def retry(self, after: float | str | None = None, reason: str = "asked for another attempt") -> NoReturn:
+    def retry(
+        self, after: float | str | None = None, reason: str = "asked for another attempt"
+    ) -> NoReturn:
         """Leave the block: the job is to be tried again, after so many seconds (or "10m") instead of the backoff.
 
         The attempt counts: one that was the last is followed by none.
@@ -156,7 +172,9 @@ class ClaimedJob:
 
     def _say(self, said: _Said) -> NoReturn:
         if self._state != "open":
-            raise WrongState(f"job {self.id} is not being worked on; say how it ends inside of its 'with'")
+            raise WrongState(
+                f"job {self.id} is not being worked on; say how it ends inside of its 'with'"
+            )
         self._said = said
         raise _Enough(self)
 
@@ -164,16 +182,31 @@ class ClaimedJob:
 
     def __enter__(self) -> Self:
         if self._state != "taken":
-            raise WrongState(f"job {self.id} was worked on already; take the next one from the consumer")
+            raise WrongState(
+                f"job {self.id} was worked on already; take the next one from the consumer"
+            )
         self._state = "open"
-        self._began, self._thread, self._cpu = time.time(), threading.get_ident(), time.thread_time()
+        self._began, self._thread, self._cpu = (
+            time.time(),
+            threading.get_ident(),
+            time.thread_time(),
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
         if not self._heart.is_ours:
             return False  # a forked child leaves the block: the job is its parent's
         self._state = "ended"
-        if error is None or isinstance(error, Exception) or (isinstance(error, _Enough) and error.job is self):
+        if (
+            error is None
+            or isinstance(error, Exception)
+            or (isinstance(error, _Enough) and error.job is self)
+        ):
             self._file(error)
             return True
         self._release()
@@ -184,7 +217,11 @@ class ClaimedJob:
             if not self._spool.release(self._claim):
                 log.warning("job %s was rescued while it was worked on", self.id)
         except OSError as error:
-            log.warning("cannot give job %s back now: %s; it goes back when the consumer ends", self.id, error)
+            log.warning(
+                "cannot give job %s back now: %s; it goes back when the consumer ends",
+                self.id,
+                error,
+            )
         self._leave()
 
     def _leave(self) -> None:
@@ -192,11 +229,19 @@ class ClaimedJob:
         try:
             self._gate.leave()
         except OSError as error:
-            log.warning("cannot give back the token of limit %s: %s; it goes back when the consumer ends", self.job.limit, error)
+            log.warning(
+                "cannot give back the token of limit %s: %s; it goes back when the consumer ends",
+                self.job.limit,
+                error,
+            )
 
     def _file(self, error: BaseException | None) -> None:
         text = _story(error)
-        cpu = round(time.thread_time() - self._cpu, 6) if threading.get_ident() == self._thread else None
+        cpu = (
+            round(time.thread_time() - self._cpu, 6)
+            if threading.get_ident() == self._thread
+            else None
+        )
         ended = Ended(
             self._began,
             time.time(),
@@ -206,7 +251,9 @@ class ClaimedJob:
         )
         self._insist(self._write_log, text)
         tails = ("", _tail(text, self._settings.output_tail))
-        end = filing.End(ended, tails, self._heart.record.host, self._said.after if self._said else None)
+        end = filing.End(
+            ended, tails, self._heart.record.host, self._said.after if self._said else None
+        )
         filed = filing.file(self._spool, self._claim, self.job, end, self._settings, self._insist)
         if filed:
             # CRASH: dying here leaves those asleep that wait for this end; the rescue of the worker wakes them.
@@ -223,7 +270,13 @@ class ClaimedJob:
         if verdict.state == "completed":
             log.info("job %s completed", self.id)
         else:
-            log.warning("job %s %s after attempt %d: %s", self.id, verdict.state, self.attempt, run["reason"])
+            log.warning(
+                "job %s %s after attempt %d: %s",
+                self.id,
+                verdict.state,
+                self.attempt,
+                run["reason"],
+            )
 
     def _write_log(self, text: str) -> None:
         """What `queuectl logs` shows of this attempt, instead of what an earlier one of its number left."""
@@ -240,7 +293,11 @@ class ClaimedJob:
                 return act(*what)
             except OSError as error:
                 if not told:
-                    log.warning("cannot write the outcome of job %s: %s; trying again until that works", self.id, error)
+                    log.warning(
+                        "cannot write the outcome of job %s: %s; trying again until that works",
+                        self.id,
+                        error,
+                    )
                     told = True
             with suppress(OSError, QueuectlError):
                 self._spool.restore()

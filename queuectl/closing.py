@@ -52,11 +52,18 @@ class Look:
         except NoSuchBatch:
             return "no"
         at, id, is_fresh = self._remembered()
-        if is_fresh and id != self._came and not disk.is_there(self._spool.at("results", id + ".jsonl")):
+        if (
+            is_fresh
+            and id != self._came
+            and not disk.is_there(self._spool.at("results", id + ".jsonl"))
+        ):
             return "no"  # it has not run yet; its own end makes us look again
         at = at if at < len(self.ids) and self.ids[at] == id else 0
         # Those before it had ended once, but somebody may have brought one back.
-        first = next((n for n in [*range(at, len(self.ids)), *range(at)] if not self._is_over(self.ids[n])), None)
+        first = next(
+            (n for n in [*range(at, len(self.ids)), *range(at)] if not self._is_over(self.ids[n])),
+            None,
+        )
         if first is not None:
             self._remember(first)
             return "no"
@@ -64,7 +71,11 @@ class Look:
 
     def _age(self) -> Literal["yes", "soon"]:
         age = self._spool.now() - (disk.modified(self._path) or 0.0)
-        wanted = NEWBORN if any(lookup.at_last_record(self._spool, id) is None for id in self.ids) else SETTLED
+        wanted = (
+            NEWBORN
+            if any(lookup.at_last_record(self._spool, id) is None for id in self.ids)
+            else SETTLED
+        )
         self.pause = max(0.0, wanted - age)
         return "soon" if self.pause else "yes"
 
@@ -75,7 +86,9 @@ class Look:
             return entry.state in ENDED
         if self._waiting is None:
             states = [state for state in STATES if state not in ENDED]
-            self._waiting = {entry.name.id for state in states for entry in self._spool.entries(state)}
+            self._waiting = {
+                entry.name.id for state in states for entry in self._spool.entries(state)
+            }
         return id not in self._waiting
 
     def _remembered(self) -> tuple[int, str, bool]:
@@ -107,7 +120,12 @@ class Look:
         for id in self.ids:
             entry = lookup.at_last_record(self._spool, id)
             states[entry.state if entry and entry.state in ENDED else ""].append(id)
-        counts = {"jobs": len(self.ids), "completed": len(states["completed"]), "dead": len(states["dead"]), "gone": len(states[""])}
+        counts = {
+            "jobs": len(self.ids),
+            "completed": len(states["completed"]),
+            "dead": len(states["dead"]),
+            "gone": len(states[""]),
+        }
         return {"batch": self.batch, **counts, "dead_ids": states["dead"][:TOLD]}
 
 

@@ -43,7 +43,9 @@ class Rules(NamedTuple):
 def read(value: object) -> tuple[int, ...]:
     """Exit codes from a list of numbers, or from a text such as "0,99"."""
     if isinstance(value, str):
-        value = json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+        value = (
+            json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+        )
     if not isinstance(value, list | tuple):
         raise ValueError('must be a list of exit codes, such as [0, 99] or "0,99"')
     return tuple(sorted({_code(word) for word in value}))

@@ -127,32 +127,72 @@ def _plain(value: Any) -> Any:
 
 #: Every setting: its reader, how it is shown, one line of help.
 SETTINGS: dict[str, Kind] = {
-    "max_retries": Kind(_number(1, MOST_RETRIES, whole=True), _plain, "attempts in all before a job is dead"),
-    "backoff_base": Kind(_number(1, 1000, whole=False), _plain, "the retry waits base ^ attempts seconds"),
+    "max_retries": Kind(
+        _number(1, MOST_RETRIES, whole=True), _plain, "attempts in all before a job is dead"
+    ),
+    "backoff_base": Kind(
+        _number(1, 1000, whole=False), _plain, "the retry waits base ^ attempts seconds"
+    ),
     "backoff_max": Kind(_seconds(0), _plain, "seconds; no retry waits longer (plus jitter)"),
-    "backoff_jitter": Kind(_number(0, 1, whole=False), _plain, "the part of the wait that chance may add"),
+    "backoff_jitter": Kind(
+        _number(0, 1, whole=False), _plain, "the part of the wait that chance may add"
+    ),
     "timeout": Kind(_seconds(0), _plain, "seconds an attempt may take; 0: as long as it likes"),
-    "poll_interval": Kind(_seconds(0.05, 86400), _plain, "seconds between two looks when nothing rings"),
-    "heartbeat_interval": Kind(_seconds(0.5, 3600), _plain, "seconds between two signs of life of a worker"),
-    "worker_lost_after": Kind(_seconds(1.5), _plain, "seconds without a sign of life until a worker counts as lost"),
-    "shutdown_grace": Kind(_seconds(0, 86400), _plain, "seconds between TERM and KILL for a command that must end"),
-    "output_tail": Kind(_number(0, 1024 * 1024, whole=True), _plain, "bytes of each stream kept in the record"),
-    "max_output": Kind(_number(0, 1e15, whole=True), _plain, "bytes a command may print before it is ended as failed; 0: no limit"),
+    "poll_interval": Kind(
+        _seconds(0.05, 86400), _plain, "seconds between two looks when nothing rings"
+    ),
+    "heartbeat_interval": Kind(
+        _seconds(0.5, 3600), _plain, "seconds between two signs of life of a worker"
+    ),
+    "worker_lost_after": Kind(
+        _seconds(1.5), _plain, "seconds without a sign of life until a worker counts as lost"
+    ),
+    "shutdown_grace": Kind(
+        _seconds(0, 86400), _plain, "seconds between TERM and KILL for a command that must end"
+    ),
+    "output_tail": Kind(
+        _number(0, 1024 * 1024, whole=True), _plain, "bytes of each stream kept in the record"
+    ),
+    "max_output": Kind(
+        _number(0, 1e15, whole=True),
+        _plain,
+        "bytes a command may print before it is ended as failed; 0: no limit",
+    ),
     "keep_completed": Kind(_seconds(0), units.span, "age at which prune removes completed jobs"),
-    "keep_completed_count": Kind(_number(0, 1e9, whole=True), _plain, "completed jobs that prune leaves at most"),
+    "keep_completed_count": Kind(
+        _number(0, 1e9, whole=True), _plain, "completed jobs that prune leaves at most"
+    ),
     "keep_dead": Kind(_seconds(0), units.span, "age at which prune removes dead jobs"),
     "keep_events": Kind(_seconds(0), units.span, "age at which prune removes a day's events"),
-    "max_job_size": Kind(_number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"),
-    "durability": Kind(_choice("safe", "strict"), _plain, "when an outcome is on disk: within a second, or before the next claim"),
-    "log_size": Kind(
-        _number(0, 1e15, whole=True), _plain, "bytes of the log of a background supervisor before it begins another; 0: no limit"
+    "max_job_size": Kind(
+        _number(64, 1024**3, whole=True), _plain, "bytes that a job file may have"
     ),
-    "prune_interval": Kind(_seconds(0), units.span, "time after which a supervisor prunes the spool again; 0: none does"),
-    "events": Kind(_choice("on", "off"), _plain, "whether each change of a job's state becomes a line in events/"),
+    "durability": Kind(
+        _choice("safe", "strict"),
+        _plain,
+        "when an outcome is on disk: within a second, or before the next claim",
+    ),
+    "log_size": Kind(
+        _number(0, 1e15, whole=True),
+        _plain,
+        "bytes of the log of a background supervisor before it begins another; 0: no limit",
+    ),
+    "prune_interval": Kind(
+        _seconds(0),
+        units.span,
+        "time after which a supervisor prunes the spool again; 0: none does",
+    ),
+    "events": Kind(
+        _choice("on", "off"),
+        _plain,
+        "whether each change of a job's state becomes a line in events/",
+    ),
     "success_codes": Kind(codes.read, codes.show, "exit codes that mean success, such as 0,99"),
     "no_retry_codes": Kind(codes.read, codes.show, "exit codes after which a job is dead at once"),
     "retry_after_codes": Kind(
-        codes.read_delays, codes.show_delays, "times to wait after exit codes instead of the backoff, such as 75=10m"
+        codes.read_delays,
+        codes.show_delays,
+        "times to wait after exit codes instead of the backoff, such as 75=10m",
     ),
 }
 
@@ -160,7 +200,9 @@ SETTINGS: dict[str, Kind] = {
 #: What the name of a setting begins with that says how many jobs with a limit may run at once.
 LIMIT = "limit."
 
-_LIMIT_KIND = Kind(_number(0, 1e6, whole=True), _plain, "jobs with this limit that may run at once; 0: none")
+_LIMIT_KIND = Kind(
+    _number(0, 1e6, whole=True), _plain, "jobs with this limit that may run at once; 0: none"
+)
 
 
 def kind(name: str) -> Kind:
@@ -209,7 +251,9 @@ def load_file(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except PermissionError as error:
-        raise ConfigDamaged(path, str(error.strerror), "give it to the owner of the spool, and run as that user") from None
+        raise ConfigDamaged(
+            path, str(error.strerror), "give it to the owner of the spool, and run as that user"
+        ) from None
     except OSError as error:
         raise ConfigDamaged(path, error.strerror or str(error)) from None
     try:
@@ -235,12 +279,18 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def settle(path: str, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+def settle(
+    path: str, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None
+) -> Settings:
     """The settings in force: `flags` over `environ` over the file at `path` over the defaults."""
     values = {**load_file(path), **from_environment(environ), **(flags or {})}
     if "worker_lost_after" not in values and host.is_shared(os.path.dirname(path)):
         values["worker_lost_after"] = LOST_AFTER_SHARED
-    limits = {name.removeprefix(LIMIT): values.pop(name) for name in list(values) if name.startswith(LIMIT)}
+    limits = {
+        name.removeprefix(LIMIT): values.pop(name)
+        for name in list(values)
+        if name.startswith(LIMIT)
+    }
     return Settings(**values, limits=limits)
 
 
@@ -269,7 +319,9 @@ class Live:
         return self.settings
 
 
-def change(path: str, temporary: str, values: Mapping[str, Any], remove: tuple[str, ...] = ()) -> None:
+def change(
+    path: str, temporary: str, values: Mapping[str, Any], remove: tuple[str, ...] = ()
+) -> None:
     """Set and remove settings in the file at `path`, by way of a new file at `temporary`."""
     with locked(path + ".lock"):
         record = {**load_file(path), **values}
@@ -289,10 +341,14 @@ def locked(path: str, patience: float = PATIENCE) -> Iterator[None]:
 
     # flock excludes on one host for certain; on a network only what is made of files does.
     if host.is_shared(os.path.dirname(path)):
-        lock: filelock.BaseFileLock = filelock.StrictSoftFileLock(path, timeout=patience, mode=disk.FILE_MODE)
+        lock: filelock.BaseFileLock = filelock.StrictSoftFileLock(
+            path, timeout=patience, mode=disk.FILE_MODE
+        )
     else:
         disk.be_there(path)
-        lock = filelock.FileLock(path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False)
+        lock = filelock.FileLock(
+            path, timeout=patience, mode=disk.FILE_MODE, fallback_to_soft=False
+        )
     try:
         lock.acquire()
     except filelock.Timeout:

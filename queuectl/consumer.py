@@ -95,13 +95,27 @@ class Consumer:
     about ten times a second while waiting.
     """
 
-    def __init__(self, spool: Spool, *, wait: bool = True, limit: int | None = None, stop: Callable[[], bool] | None = None) -> None:
-        self._spool, self._wait, self._left, self._stop = spool, wait, math.inf if limit is None else limit, stop
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        wait: bool = True,
+        limit: int | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self._spool, self._wait, self._left, self._stop = (
+            spool,
+            wait,
+            math.inf if limit is None else limit,
+            stop,
+        )
         self._heart: Heart | None = None
         self._job: ClaimedJob | None = None
         self._is_closed = False
         spool.complain = log.warning
-        spool.make().guard(allow_root=True)  # root runs no commands of others here, but its own program
+        spool.make().guard(
+            allow_root=True
+        )  # root runs no commands of others here, but its own program
         self._observer = liveness.Observer(spool)
         self._dealer = Dealer(spool, trusts_times=not self._observer.is_shared)
         self._pocket = _Pocket()
@@ -132,7 +146,12 @@ class Consumer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -151,9 +170,13 @@ class Consumer:
         if job is None or heart is None or job.is_ended:
             return
         if job.is_open:
-            raise WrongState(f"job {job.id} is still being worked on; leave its 'with' before you take the next")
+            raise WrongState(
+                f"job {job.id} is still being worked on; leave its 'with' before you take the next"
+            )
         self.close()
-        raise WrongState(f"job {job.id} was taken and not worked on, so it was given back; write 'with job:' around the work")
+        raise WrongState(
+            f"job {job.id} was taken and not worked on, so it was given back; write 'with job:' around the work"
+        )
 
     # -- taking jobs
 
@@ -166,7 +189,11 @@ class Consumer:
                 if not self._wait:
                     raise
                 if not told:
-                    log.warning("cannot take jobs from %s: %s; trying again until that works", self._spool.path, error)
+                    log.warning(
+                        "cannot take jobs from %s: %s; trying again until that works",
+                        self._spool.path,
+                        error,
+                    )
                     told = True
                 time.sleep(PATIENCE)
         return None
@@ -189,7 +216,11 @@ class Consumer:
             if self._pocket.messages:
                 continue
             wakes = self._dealer.wakes_at([self._hand], poll_interval) or 0.0
-            if not self._wait and self._dealer.is_idle([self._hand]) and wakes - time.monotonic() > SOON:
+            if (
+                not self._wait
+                and self._dealer.is_idle([self._hand])
+                and wakes - time.monotonic() > SOON
+            ):
                 return None
             self._nap(heart, wakes)
         return None
@@ -215,8 +246,12 @@ class Consumer:
             self._tended = now
             heart.look()
             self._ticker.hurry()
-            for job in recovery.rescue(self._spool, self._observer, spare=frozenset([heart.worker]), complain=log.warning):
-                log.warning("job %s was rescued from worker %s: %s", job.id, job.worker, job.outcome)
+            for job in recovery.rescue(
+                self._spool, self._observer, spare=frozenset([heart.worker]), complain=log.warning
+            ):
+                log.warning(
+                    "job %s was rescued from worker %s: %s", job.id, job.worker, job.outcome
+                )
                 self._dealer.unseen = True
         if now - self._swept >= SWEEP_INTERVAL:
             self._swept = now
@@ -230,7 +265,9 @@ class Consumer:
 
     def _nap(self, heart: Heart, wakes: float) -> None:
         """Wait until something may have come."""
-        wakes = min(wakes, self._ticker.wakes_at, self._tended + self._spool.settings().heartbeat_interval)
+        wakes = min(
+            wakes, self._ticker.wakes_at, self._tended + self._spool.settings().heartbeat_interval
+        )
         while (left := wakes - time.monotonic()) > 0:
             time.sleep(min(NAP, left))
             if not self._observer.is_shared:
@@ -276,7 +313,9 @@ class Consumer:
         claim = self._spool.claim(file, heart.worker, self._spool.now())
         if claim is None:
             if decode(os.path.basename(file)) is None:
-                self._reject(file, "the name has the form of a full name, but there is no such time")
+                self._reject(
+                    file, "the name has the form of a full name, but there is no such time"
+                )
             else:
                 self._dealer.lost(1)  # RACE: another worker won.
             return None
@@ -291,7 +330,9 @@ class Consumer:
             raise
         if isinstance(job, admission.Rejected):
             # Under the name it had: that no attempt was counted shows there.
-            self._reject(claim.file, job.why, encode(claim.name._replace(attempts=claim.name.attempts - 1)))
+            self._reject(
+                claim.file, job.why, encode(claim.name._replace(attempts=claim.name.attempts - 1))
+            )
             return None
         if passage != "open":
             log.info("job %s: %s", claim.name.id, gate.why or passage)

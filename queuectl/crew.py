@@ -29,7 +29,9 @@ class Hand:
     """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given
     last; `beaten`: when a heartbeat for it was last written."""
 
-    def __init__(self, pid: int, line: wire.Line, started: float, name: str = "", wants: int = 0) -> None:
+    def __init__(
+        self, pid: int, line: wire.Line, started: float, name: str = "", wants: int = 0
+    ) -> None:
         self.pid, self.line, self.started, self.name, self.wants = pid, line, started, name, wants
         self.beaten = time.monotonic()
         self.held: set[str] = set()

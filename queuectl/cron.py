@@ -84,12 +84,16 @@ def _days(text: str, after: datetime) -> Iterator[datetime]:
 
     text = _plain(text)
     if text.startswith("@"):
-        raise InvalidSchedule(f"cron: {text!r} is no time; there are {', '.join(NICKNAMES)}, and five or six fields")
+        raise InvalidSchedule(
+            f"cron: {text!r} is no time; there are {', '.join(NICKNAMES)}, and five or six fields"
+        )
     try:
         walk = cronsim.CronSim(text, after)
     except (cronsim.CronSimError, ValueError, AssertionError) as error:
         hint = "write five fields, such as '*/5 * * * *': minute, hour, day, month, weekday; with six the first is the second"
-        raise InvalidSchedule(f"cron: {text!r}: {str(error).lower() or 'cannot be read'}; {hint}") from None
+        raise InvalidSchedule(
+            f"cron: {text!r}: {str(error).lower() or 'cannot be read'}; {hint}"
+        ) from None
     return iter(walk)
 
 
@@ -142,6 +146,8 @@ def _change(low: int, high: int, offset: int, where: tzinfo) -> int | None:
             same, other = max(low, step - _DAY), step
             while other - same > 1:
                 middle = (same + other) // 2
-                same, other = (middle, other) if _offset(middle, where) == offset else (same, middle)
+                same, other = (
+                    (middle, other) if _offset(middle, where) == offset else (same, middle)
+                )
             return other
     return None

@@ -95,7 +95,9 @@ class Dealer:
         The first look is taken at once: the workers are still being born.
         """
         waiting = [hand for hand in hands if hand.wants]
-        if (not waiting and self._scanned) or time.monotonic() < max(self._not_before, self._paused_until):
+        if (not waiting and self._scanned) or time.monotonic() < max(
+            self._not_before, self._paused_until
+        ):
             return
         self._not_before = time.monotonic() + PATIENCE  # should it fail
         is_paused = self._spool.is_paused()
@@ -152,7 +154,11 @@ class Dealer:
         if len(self._queue):
             # Where every fourth name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
             is_taken = self._lost > MOST_LOST and 4 * self._lost > self._dealt
-            return self._rang or is_taken or time.monotonic() - self._scanned > max(STALE, SHARE * self._took)
+            return (
+                self._rang
+                or is_taken
+                or time.monotonic() - self._scanned > max(STALE, SHARE * self._took)
+            )
         return self.unseen
 
     def _look(self, hands: list[Hand]) -> None:
@@ -163,14 +169,26 @@ class Dealer:
         self._skipped_until = min((hand.held_since + HELD for hand in claiming), default=None)
         self._is_shared = self._has_company(hands)
         self._versions = self._times()
-        self._queue.fill(self._spool.names("pending"), self._spool.names("failed"), self._clock(), without=held, shared=self._is_shared)
+        self._queue.fill(
+            self._spool.names("pending"),
+            self._spool.names("failed"),
+            self._clock(),
+            without=held,
+            shared=self._is_shared,
+        )
         drops = [*self._queue.drops, *self._spool.submissions()]
-        self._drops.update([name for name in drops if f"pending/{name}" not in held], rang=self._rang)
+        self._drops.update(
+            [name for name in drops if f"pending/{name}" not in held], rang=self._rang
+        )
         if not self._trusts_times:
             import random  # only where there may be other hosts
 
             # Jittered, so that many hosts do not ask one server at once.
-            self._pace = QUICK if len(self._queue) or len(self._drops) else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
+            self._pace = (
+                QUICK
+                if len(self._queue) or len(self._drops)
+                else min(self._pace * random.uniform(1.3, 1.7), SLOWEST)
+            )
         self.unseen = self._rang = False
         self._scanned = self._polled = time.monotonic()
         self._lost = self._dealt = 0
@@ -226,7 +244,11 @@ class Dealer:
     def is_idle(self, hands: list[Hand]) -> bool:
         """Whether some hand waits in vain and nothing is on its way: time to watch for what comes."""
         rests = not self.unseen or self._paused_until > time.monotonic()
-        return rests and any(hand.wants for hand in hands) and not any(hand.is_claiming() for hand in hands)
+        return (
+            rests
+            and any(hand.wants for hand in hands)
+            and not any(hand.is_claiming() for hand in hands)
+        )
 
     def is_drained(self, hands: list[Hand]) -> bool:
         """Whether nothing is left to do, now or later, for us or for others."""

@@ -140,7 +140,9 @@ def naming(path: str) -> Iterator[None]:
         raise
 
 
-def append(path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = False, first: bool = False) -> bool:
+def append(
+    path: str, line: bytes, *, closing: bytes = b"\n", lasting: bool = False, first: bool = False
+) -> bool:
     """Add one line to the file at `path`, whole: a torn end that a crash left is closed first.
 
     With `lasting` it survives a power cut. False, only then: somebody took the file away meanwhile.
@@ -175,7 +177,9 @@ def open_new(path: str, flags: int) -> int:
 
     What root makes in somebody's directory becomes theirs: they could not even read it else.
     """
-    keeper = None if os.geteuid() else _holder(path.rpartition("/")[0])  # as _keeper: this is on the way of every job
+    keeper = (
+        None if os.geteuid() else _holder(path.rpartition("/")[0])
+    )  # as _keeper: this is on the way of every job
     if keeper is None:
         return os.open(path, flags, FILE_MODE)
     try:
@@ -183,7 +187,9 @@ def open_new(path: str, flags: int) -> int:
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
-        return os.open(path, flags)  # stays whosever it is: they may have linked something of ours there
+        return os.open(
+            path, flags
+        )  # stays whosever it is: they may have linked something of ours there
     _give_away(fd, keeper)
     return fd
 
@@ -543,7 +549,9 @@ def _link_open(fd: int, path: str) -> None:
 def hold(path: str) -> int:
     """Create and lock the file at `path` for as long as this process lives; the descriptor that holds it."""
     fd = open_new(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
-    fcntl.flock(fd, fcntl.LOCK_EX)  # the name is ours alone: at most somebody is just asking whether it is held
+    fcntl.flock(
+        fd, fcntl.LOCK_EX
+    )  # the name is ours alone: at most somebody is just asking whether it is held
     return fd
 
 

@@ -65,7 +65,13 @@ def examine(spool: Spool, *, fix: bool) -> list[Report]:
         try:
             findings = list(check(spool))
         except (OSError, QueuectlError) as error:
-            findings = [Finding(check.__name__, f"cannot be checked: {error}", "mend what it names and look again")]
+            findings = [
+                Finding(
+                    check.__name__,
+                    f"cannot be checked: {error}",
+                    "mend what it names and look again",
+                )
+            ]
         found += [_treat(finding, fix=fix) for finding in findings]
     return found
 
@@ -86,10 +92,14 @@ def directories(spool: Spool) -> Iterator[Finding]:
     """Directories that are not there, or that we may not change."""
     for name in MADE:
         if not disk.is_there(spool.at(name)):
-            yield Finding("directories", f"{spool.at(name)} is missing", "--fix makes it", spool.restore)
+            yield Finding(
+                "directories", f"{spool.at(name)} is missing", "--fix makes it", spool.restore
+            )
         elif not os.access(spool.at(name), os.R_OK | os.W_OK | os.X_OK):
             what = f"user {os.geteuid()} cannot change what is in {spool.at(name)}"
-            yield Finding("directories", what, "run as the owner of the spool; as the owner: chmod u+rwx")
+            yield Finding(
+                "directories", what, "run as the owner of the spool; as the owner: chmod u+rwx"
+            )
 
 
 def modes(spool: Spool) -> Iterator[Finding]:
@@ -99,7 +109,9 @@ def modes(spool: Spool) -> Iterator[Finding]:
         allowed = 0o010 if path == spool.path and disk.is_there(spool.at("inbox")) else 0
         if mode is not None and mode & 0o077 & ~allowed:
             what = f"{path} is open to others (mode {mode & 0o7777:o}): who can write there runs commands as you"
-            yield Finding("modes", what, "--fix makes it private", partial(disk.close_to_others, path))
+            yield Finding(
+                "modes", what, "--fix makes it private", partial(disk.close_to_others, path)
+            )
 
 
 def settings(spool: Spool) -> Iterator[Finding]:
@@ -119,7 +131,9 @@ def locks(spool: Spool) -> Iterator[Finding]:
                 with config.locked(path, patience=1.0):
                     pass
         except Locked:
-            yield Finding("locks", f"{path} is held by another process", config.UNLOCK.format(path=path))
+            yield Finding(
+                "locks", f"{path} is held by another process", config.UNLOCK.format(path=path)
+            )
 
 
 def leftovers(spool: Spool) -> Iterator[Finding]:
@@ -127,7 +141,10 @@ def leftovers(spool: Spool) -> Iterator[Finding]:
     count = spool.sweep(look_only=True)
     if count:
         yield Finding(
-            "leftovers", f"{count} files in {spool.at('tmp')} were left by processes that are gone", "--fix removes them", spool.sweep
+            "leftovers",
+            f"{count} files in {spool.at('tmp')} were left by processes that are gone",
+            "--fix removes them",
+            spool.sweep,
         )
 
 
@@ -165,18 +182,37 @@ def duplicates(spool: Spool) -> Iterator[Finding]:
             if kept is not entry and len({e.file for e in spool.entries_of(entry.name.id)}) > 1:
                 what = f"job {entry.name.id} is in {kept.file} and in {entry.file}"
                 why = f"a copy: the job {entry.name.id} is in {kept.file}"
-                yield Finding("duplicates", what, "--fix sets the earlier one aside in rejected/", partial(spool.reject, entry.file, why))
+                yield Finding(
+                    "duplicates",
+                    what,
+                    "--fix sets the earlier one aside in rejected/",
+                    partial(spool.reject, entry.file, why),
+                )
 
 
 def links(spool: Spool) -> Iterator[Finding]:
     """Links in ids/ whose job is gone, and jobs whose link is missing."""
     for id in disk.scan(spool.at("ids")):
-        if not id.startswith(".") and ids.is_void(spool.at("ids"), id) and not list(spool.entries_of(id)):
-            yield Finding("links", f"{spool.at('ids', id)} belongs to no job", "--fix removes it", partial(spool.void, id))
+        if (
+            not id.startswith(".")
+            and ids.is_void(spool.at("ids"), id)
+            and not list(spool.entries_of(id))
+        ):
+            yield Finding(
+                "links",
+                f"{spool.at('ids', id)} belongs to no job",
+                "--fix removes it",
+                partial(spool.void, id),
+            )
     for entry in _all(spool):
         path, id = spool.at(entry.file), entry.name.id
         if not ids.is_ours(id) and not disk.is_there(spool.at("ids", id)) and disk.is_there(path):
-            yield Finding("links", f"job {id} has no link in ids/", "--fix makes it", partial(spool.hold_id, id, path))
+            yield Finding(
+                "links",
+                f"job {id} has no link in ids/",
+                "--fix makes it",
+                partial(spool.hold_id, id, path),
+            )
 
 
 def records(spool: Spool) -> Iterator[Finding]:
@@ -185,21 +221,34 @@ def records(spool: Spool) -> Iterator[Finding]:
     for directory in ("results", "logs"):
         for name in disk.scan(spool.at(directory)):
             id = name.removesuffix(".jsonl") if directory == "results" else name.rsplit(".", 2)[0]
-            ours = name.endswith(".jsonl") if directory == "results" else name.endswith((".out", ".err"))
+            ours = (
+                name.endswith(".jsonl")
+                if directory == "results"
+                else name.endswith((".out", ".err"))
+            )
             path = spool.at(directory, name)
             if ours and id not in known and _is_abandoned(spool, id, path):
-                yield Finding("records", f"{path} belongs to no job", "--fix removes it", partial(disk.unlink, path))
+                yield Finding(
+                    "records",
+                    f"{path} belongs to no job",
+                    "--fix removes it",
+                    partial(disk.unlink, path),
+                )
     for state in ENDED:
         for entry in spool.entries(state):
             if not results.read(spool.at("results"), entry.name.id):
                 yield Finding(
-                    "records", f"job {entry.name.id} is {state} and has no record", "nothing to mend: its story is lost, the job is not"
+                    "records",
+                    f"job {entry.name.id} is {state} and has no record",
+                    "nothing to mend: its story is lost, the job is not",
                 )
 
 
 def _is_abandoned(spool: Spool, id: str, path: str) -> bool:
     """Whether a file of a job's history has no job: seen twice, since a job can move against the order of a look, and not young."""
-    return liveness.age_of(path) > YOUNG and spool.state_of(id) is None and spool.state_of(id) is None
+    return (
+        liveness.age_of(path) > YOUNG and spool.state_of(id) is None and spool.state_of(id) is None
+    )
 
 
 def unreadable(spool: Spool) -> Iterator[Finding]:
@@ -210,10 +259,23 @@ def unreadable(spool: Spool) -> Iterator[Finding]:
         except FileNotFoundError:
             continue  # it has moved meanwhile
         except InvalidJob as error:
-            act = None if entry.state == "processing" else partial(spool.reject, entry.file, str(error))
-            yield Finding("unreadable", f"{entry.file} is no job: {error}", "--fix sets it aside in rejected/", act)
+            act = (
+                None
+                if entry.state == "processing"
+                else partial(spool.reject, entry.file, str(error))
+            )
+            yield Finding(
+                "unreadable",
+                f"{entry.file} is no job: {error}",
+                "--fix sets it aside in rejected/",
+                act,
+            )
         except OSError as error:
-            yield Finding("unreadable", f"{entry.file} cannot be read: {error.strerror}", "see the file, and the disk")
+            yield Finding(
+                "unreadable",
+                f"{entry.file} cannot be read: {error.strerror}",
+                "see the file, and the disk",
+            )
 
 
 def schedules(spool: Spool) -> Iterator[Finding]:
@@ -232,16 +294,27 @@ def schedules(spool: Spool) -> Iterator[Finding]:
         except ScheduleDamaged as error:
             yield Finding("schedules", str(error), "correct the file, or remove it")
         if kept.end == timetable.PAUSED and names.count(kept.name) > 1:
-            yield Finding("schedules", f"schedule {kept.name} is active, and {kept.file} is one of the same name", "remove one of the two")
+            yield Finding(
+                "schedules",
+                f"schedule {kept.name} is active, and {kept.file} is one of the same name",
+                "remove one of the two",
+            )
     for name in remembered:
         try:
             if name not in names:
                 what = f"schedules/{name}.last belongs to no schedule"
-                yield Finding("schedules", what, "--fix removes it", partial(timetable.forget, spool, name))
+                yield Finding(
+                    "schedules", what, "--fix removes it", partial(timetable.forget, spool, name)
+                )
             else:
                 timetable.last(spool, name)
         except ScheduleDamaged as error:
-            yield Finding("schedules", str(error), "--fix lets it begin anew", partial(timetable.begin_anew, spool, name))
+            yield Finding(
+                "schedules",
+                str(error),
+                "--fix lets it begin anew",
+                partial(timetable.begin_anew, spool, name),
+            )
 
 
 def refused_hooks(spool: Spool) -> Iterator[Finding]:
@@ -253,9 +326,18 @@ def refused_hooks(spool: Spool) -> Iterator[Finding]:
     for name, why in hooks.status(spool).items():
         path = spool.at("hooks", name)
         if why and (disk.mode(path) or 0) & 0o022 and spool.trusts(disk.owner(path)):
-            yield Finding("hooks", f"hook {name} is not run: {why}", "--fix makes it private", partial(disk.close_to_others, path))
+            yield Finding(
+                "hooks",
+                f"hook {name} is not run: {why}",
+                "--fix makes it private",
+                partial(disk.close_to_others, path),
+            )
         elif why:
-            yield Finding("hooks", f"hook {name} is not run: {why}", "see who made it, then give it to the spool's owner")
+            yield Finding(
+                "hooks",
+                f"hook {name} is not run: {why}",
+                "see who made it, then give it to the spool's owner",
+            )
 
 
 def file_system(spool: Spool) -> Iterator[Finding]:
@@ -278,7 +360,10 @@ def once_huge(spool: Spool) -> Iterator[Finding]:
         if size > HUGE and sum(1 for _ in disk.scan(spool.at(state))) < FEW:
             what = f"{spool.at(state)} has {size // 1024} kB for few names: it once held very many"
             yield Finding(
-                "once huge", what, "--fix swaps it for a new one, also while jobs come and go", partial(renewal.renew, spool, state)
+                "once huge",
+                what,
+                "--fix swaps it for a new one, also while jobs come and go",
+                partial(renewal.renew, spool, state),
             )
 
 

@@ -40,7 +40,10 @@ def _live(act: Callable[[], None], complain: Callable[[str], None], nice: int) -
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+            signal.signal(
+                number,
+                signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL,
+            )
         os.closerange(3, _HIGHEST)
         os.nice(nice)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

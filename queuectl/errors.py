@@ -76,7 +76,9 @@ class NoSuchBatch(QueuectlError):
     exit_code = 3
 
     def __init__(self, name: str, spool: str) -> None:
-        super().__init__(f"no batch {name!r} in {spool}; 'ls {spool}/batches' shows those there are")
+        super().__init__(
+            f"no batch {name!r} in {spool}; 'ls {spool}/batches' shows those there are"
+        )
         self.name = name
 
 
@@ -92,7 +94,9 @@ class NoSuchSchedule(QueuectlError):
     exit_code = 3
 
     def __init__(self, name: str, spool: str) -> None:
-        super().__init__(f"no schedule {name!r} in {spool}; 'queuectl schedule list' shows those there are")
+        super().__init__(
+            f"no schedule {name!r} in {spool}; 'queuectl schedule list' shows those there are"
+        )
         self.name = name
 
 
@@ -112,8 +116,12 @@ class IdTaken(QueuectlError):
     exit_code = 4
 
     def __init__(self, id: str, state: str | None) -> None:
-        where = f"a job with this id is {state}" if state else "a job with this id was just enqueued"
-        super().__init__(f"id {id!r} is taken: {where}; choose another id, or 'queuectl remove {id}' first")
+        where = (
+            f"a job with this id is {state}" if state else "a job with this id was just enqueued"
+        )
+        super().__init__(
+            f"id {id!r} is taken: {where}; choose another id, or 'queuectl remove {id}' first"
+        )
         self.id = id
         self.state = state
 
@@ -125,7 +133,9 @@ class KeyTaken(QueuectlError):
 
     def __init__(self, key: str, holder: str, state: str | None) -> None:
         where = f"which is {state}" if state else "which was just enqueued"
-        super().__init__(f"unique {key!r} is held by job {holder}, {where}; wait until it has ended, or 'queuectl cancel {holder}' first")
+        super().__init__(
+            f"unique {key!r} is held by job {holder}, {where}; wait until it has ended, or 'queuectl cancel {holder}' first"
+        )
         self.key = key
         self.holder = holder
 
@@ -136,7 +146,9 @@ class ScheduleTaken(QueuectlError):
     exit_code = 4
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is a schedule {name!r} already; choose another name, or 'queuectl schedule remove {name}' first")
+        super().__init__(
+            f"there is a schedule {name!r} already; choose another name, or 'queuectl schedule remove {name}' first"
+        )
         self.name = name
 
 
@@ -161,7 +173,9 @@ class TimedOut(QueuectlError, TimeoutError):
 
     def __init__(self, ids: list[str], seconds: float) -> None:
         some = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
-        super().__init__(f"not ended after {seconds:g} s: {some}; wait longer, or see 'queuectl list'")
+        super().__init__(
+            f"not ended after {seconds:g} s: {some}; wait longer, or see 'queuectl list'"
+        )
         self.ids = ids
 
 
@@ -172,7 +186,9 @@ class ServiceError(QueuectlError):
 class ConfigDamaged(QueuectlError):
     """config.json is there but cannot be understood."""
 
-    def __init__(self, path: str, why: str, cure: str = "correct the file, or remove it to use the defaults") -> None:
+    def __init__(
+        self, path: str, why: str, cure: str = "correct the file, or remove it to use the defaults"
+    ) -> None:
         super().__init__(f"settings in {path} are damaged ({why}); {cure}")
         self.path = path
 
@@ -193,7 +209,9 @@ class SpoolMissing(SpoolError):
     """There is no spool at this path."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"no spool at {path}; 'queuectl init {path}' makes one, and so does the first enqueue")
+        super().__init__(
+            f"no spool at {path}; 'queuectl init {path}' makes one, and so does the first enqueue"
+        )
         self.path = path
 
 

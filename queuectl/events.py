@@ -58,7 +58,13 @@ class Journal:
         if event == "claimed":
             details["waited"] = round(max(0.0, now - unstamp(os.path.basename(details["was"]))), 6)
             details["took"] = round(details["took"], 6)
-        line = {"time": units.iso(now), "event": event, "job": id, **details, "by": f"{host.place().host}-{os.getpid()}"}
+        line = {
+            "time": units.iso(now),
+            "event": event,
+            "job": id,
+            **details,
+            "by": f"{host.place().host}-{os.getpid()}",
+        }
         try:
             disk.put(self._open(now), _encode(line).encode() + b"\n")
         except OSError:
@@ -91,7 +97,11 @@ class Journal:
 
 def files(directory: str) -> list[str]:
     """The names of the files of events, the oldest day first."""
-    return sorted(name for name in disk.scan(directory) if name.endswith(".jsonl") and name[:10].count("-") == 2)
+    return sorted(
+        name
+        for name in disk.scan(directory)
+        if name.endswith(".jsonl") and name[:10].count("-") == 2
+    )
 
 
 def read(directory: str, places: dict[str, int]) -> Iterator[Event]:
@@ -134,4 +144,8 @@ def ends(directory: str) -> dict[str, int]:
 
 def prune(directory: str, before: float) -> int:
     """Remove the files of days that were over before that time: how many."""
-    return sum(disk.unlink(os.path.join(directory, name)) for name in files(directory) if name[:10] < day(before))
+    return sum(
+        disk.unlink(os.path.join(directory, name))
+        for name in files(directory)
+        if name[:10] < day(before)
+    )

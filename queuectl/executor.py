@@ -113,9 +113,22 @@ def run(order: Order, listener: Listener, asked: Callable[[], Cause | None]) -> 
     except CannotStart as error:
         return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
     status, usage, cause = _wait(pid, order, listener, asked)
-    code, cpu, peak = os.waitstatus_to_exitcode(status), round(usage.ru_utime + usage.ru_stime, 6), usage.ru_maxrss
+    code, cpu, peak = (
+        os.waitstatus_to_exitcode(status),
+        round(usage.ru_utime + usage.ru_stime, 6),
+        usage.ru_maxrss,
+    )
     rss = _peak(peak) if peak > _own_peak else None
-    return Ended(started, time.time(), code if code >= 0 else None, -code if code < 0 else None, cause, None, cpu, rss)
+    return Ended(
+        started,
+        time.time(),
+        code if code >= 0 else None,
+        -code if code < 0 else None,
+        cause,
+        None,
+        cpu,
+        rss,
+    )
 
 
 _own_peak = 0
@@ -134,13 +147,23 @@ def _spawn(order: Order) -> int:
         # posix_spawn cannot change the directory in the child.
         os.chdir(order.cwd)
     except OSError as error:
-        raise CannotStart(f"cannot enter the directory {order.cwd}: {error.strerror}", NOT_RUNNABLE) from None
+        raise CannotStart(
+            f"cannot enter the directory {order.cwd}: {error.strerror}", NOT_RUNNABLE
+        ) from None
     stdin = _nothing() if order.stdin is None else _input(order.stdin)
     try:
         program = argv[0] if "/" in argv[0] else _program(argv[0], order.env)
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *order.outputs]
         try:
-            return os.posix_spawn(program, argv, order.env, file_actions=actions, setpgroup=0, setsigmask=[], setsigdef=_DEFAULTS)
+            return os.posix_spawn(
+                program,
+                argv,
+                order.env,
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=_DEFAULTS,
+            )
         except OSError as error:
             if error.errno in _FULL:
                 raise Full(error.errno, error.strerror, program) from None
@@ -182,7 +205,9 @@ def _input(text: str) -> int:
             file.seek(0)
             return os.dup(file.fileno())
     except OSError as error:
-        raise CannotStart(f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE) from None
+        raise CannotStart(
+            f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE
+        ) from None
 
 
 def _program(word: str, env: Mapping[bytes, bytes]) -> str:
@@ -223,7 +248,12 @@ def _wait(
             deadline = math.inf
         now = time.monotonic()
     if cause:
-        _end_group(pid, 0.0 if deadline == math.inf else deadline, listener, lambda: asked() == "interrupted" != cause)
+        _end_group(
+            pid,
+            0.0 if deadline == math.inf else deadline,
+            listener,
+            lambda: asked() == "interrupted" != cause,
+        )
     return status, usage, cause or _too_much(order)  # it may have been quicker than we look
 
 

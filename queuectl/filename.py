@@ -81,10 +81,14 @@ def _is_time(text: str) -> bool:
 @functools.lru_cache(maxsize=256)
 def _whole(text: str) -> int:
     """The second that a text such as 20261122T101502 says, also on a 31st of February or in a 13th month."""
-    year, month, day, hour, minute, second = map(int, (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15]))
+    year, month, day, hour, minute, second = map(
+        int, (text[0:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
+    )
     # A year that begins in March has its odd day at its end.
     year, month = year - (month < 3), (month + 9) % 12
-    days = year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    days = (
+        year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    )
     return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
@@ -134,7 +138,9 @@ def id_of(text: str) -> str:
 
 def resembles(text: str) -> bool:
     """Whether somebody meant `text` as a full name, rightly or wrongly."""
-    return text[8:9] == "T" and text[22:25] == "Z-p" and text[26:28] == "-a" and text[-5:] == ".json"
+    return (
+        text[8:9] == "T" and text[22:25] == "Z-p" and text[26:28] == "-a" and text[-5:] == ".json"
+    )
 
 
 def is_id(text: str) -> bool:

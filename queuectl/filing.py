@@ -44,15 +44,21 @@ class End(NamedTuple):
     after: float | None = None
 
 
-def file(spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, insist: Insist) -> tuple[results.Run, Verdict] | None:
+def file(
+    spool: Spool, claim: Claim, job: Job, end: End, settings: Settings, insist: Insist
+) -> tuple[results.Run, Verdict] | None:
     """Record how the run of a claimed job went, then move the job; None: another worker has rescued it meanwhile."""
     ended, after = end.ended, end.after
-    what, why = outcome.meaning(ended, settings.success_codes if job.success_codes is None else job.success_codes)
+    what, why = outcome.meaning(
+        ended, settings.success_codes if job.success_codes is None else job.success_codes
+    )
     if what != "completed" and cancellation.is_requested(spool, claim.file):
         what, why = "cancelled", outcome.CANCELLED
     if what == "failed" and after is None and not ended.cause:
         after = job.rules(settings.rules).after(ended.exit_code)
-    verdict = recovery.judge(claim, what, ended.finished_at + spool.skew(), settings, job.max_retries, after)
+    verdict = recovery.judge(
+        claim, what, ended.finished_at + spool.skew(), settings, job.max_retries, after
+    )
     target = spool.target(claim, *verdict)
     run = attempt.record(claim, target, end.host, ended, what, why, end.tails)
     recorded = False

@@ -29,7 +29,9 @@ from queuectl.turns import Round, Turns
 class Fleet:
     """Runs supervisors, each by a call of one of `supervise` in its own process, with `count` turns among them."""
 
-    def __init__(self, count: int, supervise: Sequence[Callable[[Turns, Callable[[], object]], None]]) -> None:
+    def __init__(
+        self, count: int, supervise: Sequence[Callable[[Turns, Callable[[], object]], None]]
+    ) -> None:
         self._supervise = supervise
         self._pids: dict[int, int] = {}
         self._failed: list[int] = []
@@ -56,7 +58,9 @@ class Fleet:
                 self._notifier.ready()
                 ready = lambda: None  # noqa: E731
         if self._failed:
-            raise QueuectlError(f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above")
+            raise QueuectlError(
+                f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above"
+            )
 
     def _start(self, number: int) -> None:
         with signals.deaf():
@@ -81,7 +85,10 @@ class Fleet:
                 end.close()
             for signum in signals.STOPS:
                 # Ctrl+C and a closed terminal reach the whole group; the fleet says what they mean.
-                signal.signal(signum, signal.SIG_IGN if signum in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+                signal.signal(
+                    signum,
+                    signal.SIG_IGN if signum in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL,
+                )
             # RACE: a TERM that came since the fork is still pending; it ends us as it would have ended the fleet.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
             self._supervise[number](Turns(line), partial(line.send, "ready"))
@@ -104,7 +111,10 @@ class Fleet:
         by_reader = {line.reader: number for number, line in self._round.lines.items()}
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
-        for fd, _ in poll.poll(1000 * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), executor.LONGEST_WAIT))):
+        for fd, _ in poll.poll(
+            1000
+            * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), executor.LONGEST_WAIT))
+        ):
             if fd == self._wake:
                 signals.drain(fd)
             elif self._round.listen(by_reader[fd]):

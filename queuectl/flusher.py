@@ -52,7 +52,9 @@ class Flusher:
         """The child was collected, with this status."""
         self.pid = 0
         if status:
-            self._warn(f"cannot sync {self._path}: the disk may lose what happened last if the power fails now")
+            self._warn(
+                f"cannot sync {self._path}: the disk may lose what happened last if the power fails now"
+            )
             self._due = time.monotonic() + PATIENCE
 
     def wakes_at(self) -> float | None:

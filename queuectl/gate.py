@@ -60,8 +60,17 @@ class Gate:
         now = self._spool.now()
         name = claim.name._replace(attempts=max(0, claim.name.attempts - 1))
         target = self._spool.target(claim._replace(name=name), "dead", now)
-        fields = {"started_at": None, "finished_at": units.iso(now), "outcome": "cancelled", "reason": why}
-        results.append(self._spool.at("results"), name.id, blank(claim, target) | fields | {"host": host.place().host})
+        fields = {
+            "started_at": None,
+            "finished_at": units.iso(now),
+            "outcome": "cancelled",
+            "reason": why,
+        }
+        results.append(
+            self._spool.at("results"),
+            name.id,
+            blank(claim, target) | fields | {"host": host.place().host},
+        )
         # CRASH: dying here leaves a record whose move the rescue will make.
         self.why = why
         hooks.note(self._spool, target, job.batch)
@@ -75,7 +84,9 @@ class Gate:
     def leave(self) -> None:
         """Give back the token of the job that has left this worker, and wake who waits for one."""
         if self._limit:
-            for name in [name for name in self._spool.held_by(self._worker) if name.endswith(limits.TOKEN)]:
+            for name in [
+                name for name in self._spool.held_by(self._worker) if name.endswith(limits.TOKEN)
+            ]:
                 limits.give_back(self._spool, self._worker, name)
             blocked.offer(self._spool, self._limit)
             self._limit = ""  # at last: whoever failed in between leaves again

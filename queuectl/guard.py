@@ -54,7 +54,10 @@ class Guard:
             signal.set_wakeup_fd(-1)
             if _is_silent(reader, patience):
                 end(boss, name)
-                log.event("warning", reason="the spool did not answer for most of the lease: ended the commands and all workers")
+                log.event(
+                    "warning",
+                    reason="the spool did not answer for most of the lease: ended the commands and all workers",
+                )
             code = 0
         finally:
             os._exit(code)

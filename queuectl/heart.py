@@ -43,7 +43,11 @@ class Heart:
         self.record, self._lock = liveness.enroll(spool, "", os.getpid())
         self.worker = self.record.worker
         # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead.
-        self._kept = disk.keep_open(spool.at("workers", self.worker + ".json")) if host.is_shared(spool.path) else None
+        self._kept = (
+            disk.keep_open(spool.at("workers", self.worker + ".json"))
+            if host.is_shared(spool.path)
+            else None
+        )
         self.is_ours, self.is_lost, self.is_stopped = True, False, False
         self._is_over = self._noted = False
         self._bell = threading.Event()
@@ -77,7 +81,9 @@ class Heart:
         try:
             act()
         except OSError as error:
-            self._warn(f"worker {self.worker} cannot say that it is alive, or make its outcomes durable: {error}")
+            self._warn(
+                f"worker {self.worker} cannot say that it is alive, or make its outcomes durable: {error}"
+            )
 
     def _beat(self) -> None:
         if not liveness.beat(self._spool, self.worker) and not self._is_over:
@@ -96,7 +102,9 @@ class Heart:
 
     def look(self) -> None:
         """Look whether somebody has asked this worker to stop."""
-        self.is_stopped = self.is_stopped or liveness.is_asked_to_stop(self._spool, self.worker) is not None
+        self.is_stopped = (
+            self.is_stopped or liveness.is_asked_to_stop(self._spool, self.worker) is not None
+        )
 
     def note(self) -> None:
         """Something happened that must survive a power cut."""
@@ -124,7 +132,9 @@ class Heart:
             liveness.dismiss(self._spool, self.worker)
         except OSError as error:
             # CRASH: what stays is a dead worker's, and its rescue moves it on.
-            self._warn(f"worker {self.worker} could not leave tidily: {error}; the next rescue clears up")
+            self._warn(
+                f"worker {self.worker} could not leave tidily: {error}; the next rescue clears up"
+            )
         finally:
             self._hang_up()
 
@@ -134,7 +144,9 @@ class Heart:
             claim = Claim(file, name, self.worker)
             run = results.of_claim(self._spool.at("results"), name.id, file)
             if run is not None:
-                self._spool.file(claim, str(run["to"]))  # its outcome was written, and then somebody lost patience
+                self._spool.file(
+                    claim, str(run["to"])
+                )  # its outcome was written, and then somebody lost patience
             else:
                 self._spool.release(claim)
         elif text.endswith(".json"):

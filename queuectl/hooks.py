@@ -69,7 +69,11 @@ def _distrust(spool: Layout, path: str) -> str:
     mode, owner = disk.mode(path) or 0, disk.owner(path)
     if mode & 0o022:
         return f"{path} can be written to by others (mode {mode & 0o777:o})"
-    return "" if spool.trusts(owner) else f"{path} belongs to user {host.user(owner)}; only hooks of the spool's owner are run"
+    return (
+        ""
+        if spool.trusts(owner)
+        else f"{path} belongs to user {host.user(owner)}; only hooks of the spool's owner are run"
+    )
 
 
 def wanted(spool: Layout) -> frozenset[str]:
@@ -133,4 +137,7 @@ def _batch_of(spool: Layout, file: str) -> str | None:
 def due(spool: Layout) -> list[str]:
     """The notes that wait, by the times in their names."""
     found = islice(disk.scan(spool.at("hooks", "due")), MOST)
-    return sorted((name for name in found if name.partition(SIGN)[0] in NAMES), key=lambda name: name.partition(SIGN)[2])
+    return sorted(
+        (name for name in found if name.partition(SIGN)[0] in NAMES),
+        key=lambda name: name.partition(SIGN)[2],
+    )

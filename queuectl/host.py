@@ -18,7 +18,20 @@ import sys
 from typing import NamedTuple
 
 #: How the types of file systems begin that several hosts can mount.
-_NETWORK = ("nfs", "cifs", "smb", "fuse.", "ceph", "lustre", "9p", "gpfs", "afs", "glusterfs", "virtiofs", "beegfs")
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.",
+    "ceph",
+    "lustre",
+    "9p",
+    "gpfs",
+    "afs",
+    "glusterfs",
+    "virtiofs",
+    "beegfs",
+)
 
 
 class Place(NamedTuple):
@@ -35,7 +48,9 @@ class Place(NamedTuple):
 @functools.cache
 def place() -> Place:
     """The place of this process."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c == ".") else "-" for c in os.uname().nodename)
+    plain = "".join(
+        c if c.isascii() and (c.isalnum() or c == ".") else "-" for c in os.uname().nodename
+    )
     host = plain.strip(".-")[:40] or "localhost"
     return Place(host, _boot(), _space())
 
@@ -52,7 +67,9 @@ def _darwin_boot() -> str:
     import ctypes
 
     text, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
-    failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, ctypes.c_size_t(0))
+    failed = ctypes.CDLL(None).sysctlbyname(
+        b"kern.bootsessionuuid", text, ctypes.byref(size), None, ctypes.c_size_t(0)
+    )
     return "" if failed else text.value.decode("ascii").lower()
 
 
@@ -180,6 +197,8 @@ def server_lease(path: str) -> float | None:
 
 def _lease_at(point: str, stats: str) -> float | None:
     """The lease that the kernel's statistics of mounts have for the one at `point`."""
-    _, found, rest = stats.rpartition(f" mounted on {point.replace(' ', chr(92) + '040')} with fstype nfs4")
+    _, found, rest = stats.rpartition(
+        f" mounted on {point.replace(' ', chr(92) + '040')} with fstype nfs4"
+    )
     lease = re.search(r"\blease_time=(\d+)", rest.split("\ndevice ")[0]) if found else None
     return float(lease[1]) if lease else None

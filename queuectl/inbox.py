@@ -52,7 +52,9 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
     if not isinstance(found, Job):
         why = found.why if isinstance(found, Broken | Rejected) else "it vanished"
         return Rejected(why) if spool.reject(taken, why, name) else "gone"
-    job = found._replace(submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(spool.now(), 6))
+    job = found._replace(
+        submitted_by=host.user(disk.owner(spool.at(taken))), created_at=round(spool.now(), 6)
+    )
     try:
         entry = spool.enqueue_as(job, job.id or admission.id_of(spool, taken))
     except (IdTaken, KeyTaken) as error:
@@ -69,7 +71,9 @@ def give_back(spool: Spool, taken: str) -> None:
     if spool.state_of(id) is not None and isinstance(found, Job):
         disk.unlink(spool.at(taken))
     else:
-        disk.rename(spool.at(taken), spool.at("inbox", renamed(os.path.basename(taken), host.nonce())))
+        disk.rename(
+            spool.at(taken), spool.at("inbox", renamed(os.path.basename(taken), host.nonce()))
+        )
 
 
 def _stranger(spool: Spool, owner: int) -> str | None:

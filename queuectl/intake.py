@@ -92,7 +92,9 @@ class Intake(Moves):
         ours = {job.id for job in jobs}
         for id in {id: None for job in jobs for id in job.predecessors if id not in ours}:
             if not self.is_taken(id):
-                raise InvalidJob(f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after")
+                raise InvalidJob(
+                    f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after"
+                )
 
     def _checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
         if isinstance(job, str | list):
@@ -102,10 +104,14 @@ class Intake(Moves):
         data = job.to_bytes()
         most = self.settings().max_job_size
         if len(data) > most:
-            raise InvalidJob(f"the job has {len(data)} bytes and the limit is {most}; put its data into a file, or set max_job_size")
+            raise InvalidJob(
+                f"the job has {len(data)} bytes and the limit is {most}; put its data into a file, or set max_job_size"
+            )
         return job, data
 
-    def _enqueue_block(self, jobs: list[tuple[Job, bytes]], state: str, enqueued: list[str]) -> None:
+    def _enqueue_block(
+        self, jobs: list[tuple[Job, bytes]], state: str, enqueued: list[str]
+    ) -> None:
         """Enqueue these; the ids of those that are on disk, all unless there is an error, are added to `enqueued`."""
         published: list[str] = []
         prepared: list[tuple[Job, str, Entry]] = []
@@ -131,7 +137,9 @@ class Intake(Moves):
         """Put a job that was submitted into the queue, under this id if it has none of its own."""
         return self._put(*self._checked(job), id)
 
-    def _put(self, job: Job, data: bytes, id: str | None = None, *, state: str = "pending") -> Entry:
+    def _put(
+        self, job: Job, data: bytes, id: str | None = None, *, state: str = "pending"
+    ) -> Entry:
         """Put one job that was checked into the queue."""
         temporary, entry = self._prepared(job, data, id, state=state)
         try:
@@ -163,7 +171,9 @@ class Intake(Moves):
         ids.free(self.at("ids"), id, temporary)
         disk.unlink(temporary)
 
-    def _prepared(self, job: Job, data: bytes, id: str | None = None, *, state: str, many: bool = False) -> tuple[str, Entry]:
+    def _prepared(
+        self, job: Job, data: bytes, id: str | None = None, *, state: str, many: bool = False
+    ) -> tuple[str, Entry]:
         """Write a job's file in tmp/ and hold its id: that file, and what it will be. One of `many` must still be synced."""
         # All that can be thought of first is: an fsync leaves the caches cold.
         temporary, id = self.temporary(), job.id or id or ids.fresh()
@@ -187,7 +197,9 @@ class Intake(Moves):
 
     def _publish(self, temporary: str, file: str) -> None:
         if not self._restoring(disk.rename, temporary, f"{self.path}/{file}"):
-            raise SpoolUnusable(f"{temporary} was removed while it was being enqueued; leave tmp/ alone and enqueue again")
+            raise SpoolUnusable(
+                f"{temporary} was removed while it was being enqueued; leave tmp/ alone and enqueue again"
+            )
 
     def _restoring(self, act: Callable[..., T], *what: Any) -> T:
         """Do it; if a directory of ours was removed, make it again and do it then."""
@@ -267,7 +279,12 @@ class Intake(Moves):
         place, here = rest.split("~")[:3], host.place()
         if pid.isdigit() and place == str(here).split("~"):
             return not host.is_running(int(pid))
-        if len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8] and not host.is_shared(self.path):
+        if (
+            len(place) == 3
+            and place[0] == here.host
+            and place[1] != here.boot[:8]
+            and not host.is_shared(self.path)
+        ):
             return True  # of an earlier boot of this host
         modified = disk.modified(self.at("tmp", name))
         return modified is not None and self.now() - modified > TMP_AGE
@@ -286,10 +303,16 @@ def _sync(paths: list[str]) -> None:
             errors.append(error)
             left.clear()
 
-    helpers = [threading.Thread(target=help_out) for _ in range(AT_ONCE - 1)] if len(paths) >= MANY else []
+    helpers = (
+        [threading.Thread(target=help_out) for _ in range(AT_ONCE - 1)]
+        if len(paths) >= MANY
+        else []
+    )
     started = []
     try:
-        with suppress(RuntimeError):  # no thread more for this user, or the program is ending: the rest is ours
+        with suppress(
+            RuntimeError
+        ):  # no thread more for this user, or the program is ending: the rest is ours
             for helper in helpers:
                 helper.start()
                 started.append(helper)

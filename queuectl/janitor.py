@@ -69,7 +69,11 @@ def take_turn(spool: Spool, number: int) -> bool:
     """Be the one that prunes in the interval of this number. False: somebody else is."""
     own = f"{PRUNED}{number}"
     try:
-        disk.write(spool.at(own), f"by {host.place().host} at {units.iso(time.time())}\n".encode(), durable=False)
+        disk.write(
+            spool.at(own),
+            f"by {host.place().host} at {units.iso(time.time())}\n".encode(),
+            durable=False,
+        )
     except FileExistsError:
         return False
     # CRASH: dying here leaves what is old to the next interval.

@@ -76,7 +76,11 @@ class Job(NamedTuple):
 
     def rules(self, general: codes.Rules) -> codes.Rules:
         """What its exit codes mean; where it says nothing the `general` rules hold."""
-        if self.success_codes is None and self.no_retry_codes is None and self.retry_after_codes is None:
+        if (
+            self.success_codes is None
+            and self.no_retry_codes is None
+            and self.retry_after_codes is None
+        ):
             return general
         return codes.Rules(
             general.success if self.success_codes is None else self.success_codes,
@@ -113,7 +117,9 @@ _WRITERS: dict[str, Callable[[Any], Any]] = {
     "command": lambda value: value if isinstance(value, str) else list(value),
     "run_at": units.iso,
     "created_at": units.iso,
-    **dict.fromkeys(("after", "after_any", "after_failed", "success_codes", "no_retry_codes"), list),
+    **dict.fromkeys(
+        ("after", "after_any", "after_failed", "success_codes", "no_retry_codes"), list
+    ),
     "retry_after_codes": codes.show_delays,
 }
 
@@ -126,7 +132,9 @@ def parse(data: bytes) -> Job:
 def from_dict(record: object, came: float | None = None) -> Job:
     """The job that a decoded JSON value describes; created when it `came`, if it does not say when."""
     if not isinstance(record, dict):
-        raise InvalidJob(f'a job is a JSON object such as {{"command": "echo hi"}}, not {kind(record)}')
+        raise InvalidJob(
+            f'a job is a JSON object such as {{"command": "echo hi"}}, not {kind(record)}'
+        )
     values: dict[str, Any] = {}
     for key, value in record.items():
         reader = _READERS.get(key)
@@ -183,7 +191,10 @@ def _command(value: Any, key: str) -> str | tuple[str, ...]:
 def _id(value: Any, key: str) -> str:
     text = _text(value, key)
     if not is_id(text):
-        raise InvalidJob(f"{text[:140]!r} is no id; use 1 to 128 of the letters A-Z a-z 0-9 . _ - and begin with a letter or digit", key)
+        raise InvalidJob(
+            f"{text[:140]!r} is no id; use 1 to 128 of the letters A-Z a-z 0-9 . _ - and begin with a letter or digit",
+            key,
+        )
     return text
 
 
@@ -219,7 +230,10 @@ def _key(most: int, more: str) -> Callable[[Any, str], str]:
         text = _text(value, key)
         if not (0 < len(text) <= most and allowed.issuperset(text) and text[0].isalnum()):
             also = "".join(f" {sign}" for sign in more)
-            raise InvalidJob(f"{text[:80]!r} must be 1 to {most} of A-Z a-z 0-9 . _ -{also} and begin with a letter or digit", key)
+            raise InvalidJob(
+                f"{text[:80]!r} must be 1 to {most} of A-Z a-z 0-9 . _ -{also} and begin with a letter or digit",
+                key,
+            )
         return text
 
     return read
@@ -294,4 +308,12 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 #: Fields that may be null, which says as much as leaving them out.
-_OPTIONAL = frozenset(_READERS) - {"command", "id", "priority", "env", "after", "after_any", "after_failed"}
+_OPTIONAL = frozenset(_READERS) - {
+    "command",
+    "id",
+    "priority",
+    "env",
+    "after",
+    "after_any",
+    "after_failed",
+}

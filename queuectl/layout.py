@@ -81,7 +81,9 @@ def _maker(pid: int) -> str:
 class Layout:
     """The directories of the spool at `path`; `flags` are settings that beat those of the environment and config.json."""
 
-    def __init__(self, path: str | os.PathLike[str], flags: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], flags: Mapping[str, Any] | None = None
+    ) -> None:
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         self._flags = flags or {}
         self._live: config.Live | None = None
@@ -111,9 +113,13 @@ class Layout:
                 raise SpoolMissing(self.path) from None
             return self.open()
         except NotADirectoryError:
-            raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
+            raise SpoolUnusable(
+                f"{self.path} is not a directory; name another with --spool"
+            ) from None
         except OSError as error:
-            raise SpoolUnusable(f"cannot read {self.at('spool.json')} ({error.strerror}); run as the spool's owner") from None
+            raise SpoolUnusable(
+                f"cannot read {self.at('spool.json')} ({error.strerror}); run as the spool's owner"
+            ) from None
         self._check_version(data)
         self._known = version
         return self
@@ -145,7 +151,9 @@ class Layout:
             disk.replace(temporary, self.at("spool.json"))
             disk.sync(self.path)
         except OSError as error:
-            raise SpoolUnusable(f"cannot make a spool at {self.path} ({error.strerror}); name another with --spool") from None
+            raise SpoolUnusable(
+                f"cannot make a spool at {self.path} ({error.strerror}); name another with --spool"
+            ) from None
         return self
 
     def exists(self) -> bool:
@@ -166,13 +174,23 @@ class Layout:
         """A directory that holds other things is not ours to fill."""
         known = {*MADE, *LATER, "inbox", PAUSED, "config.json", "config.json.lock", "spool.json"}
         try:
-            foreign = [name for name in disk.scan(self.path) if name not in known and not name.startswith(("config.json.lock", PRUNED))]
+            foreign = [
+                name
+                for name in disk.scan(self.path)
+                if name not in known and not name.startswith(("config.json.lock", PRUNED))
+            ]
         except NotADirectoryError:
-            raise SpoolUnusable(f"{self.path} is not a directory; name another with --spool") from None
+            raise SpoolUnusable(
+                f"{self.path} is not a directory; name another with --spool"
+            ) from None
         except OSError as error:
-            raise SpoolUnusable(f"cannot read {self.path} ({error.strerror}); run as its owner") from None
+            raise SpoolUnusable(
+                f"cannot read {self.path} ({error.strerror}); run as its owner"
+            ) from None
         if foreign:
-            raise SpoolUnusable(f"{self.path} is no spool and holds other files, such as {foreign[0]!r}; name another with --spool")
+            raise SpoolUnusable(
+                f"{self.path} is no spool and holds other files, such as {foreign[0]!r}; name another with --spool"
+            )
 
     def trusts(self, owner: int) -> bool:
         """Whether jobs in a file of this user may run here: ours, those of the spool's owner, and root's, who can do it anyway."""
@@ -242,7 +260,9 @@ class Layout:
         if self._is_local:
             return 0.0
         if not host.is_shared(self.path):
-            self._is_local = self._known is not None or self.exists()  # where there is no spool yet, that may change
+            self._is_local = (
+                self._known is not None or self.exists()
+            )  # where there is no spool yet, that may change
             return 0.0
         now = time.monotonic()
         ahead = time.time() - now  # changes when somebody sets the clock
@@ -279,9 +299,15 @@ class Layout:
 
     def places(self, state: str) -> list[str]:
         """The directories that hold the jobs of a state, as paths from the spool."""
-        return [f"{state}/{inner}" for inner in self.directories(state)] if state in NESTED else [state]
+        return (
+            [f"{state}/{inner}" for inner in self.directories(state)]
+            if state in NESTED
+            else [state]
+        )
 
-    def entries(self, state: str, part: str = "", among: Container[str] | None = None) -> Iterator[Entry]:
+    def entries(
+        self, state: str, part: str = "", among: Container[str] | None = None
+    ) -> Iterator[Entry]:
         """The jobs in a state whose names contain `part`, or only those with an id `among` these.
 
         Drops that no worker has admitted are not among them.
@@ -296,18 +322,26 @@ class Layout:
 
     def drops(self) -> list[str]:
         """The names in pending/ of files that no worker has admitted yet."""
-        return sorted(text for text in self.names("pending") if is_drop(text) and not has_shape(text))
+        return sorted(
+            text for text in self.names("pending") if is_drop(text) and not has_shape(text)
+        )
 
     def count(self, state: str) -> int:
         """How many jobs are in a state; drops count as pending. Reads names only."""
         if state in NESTED:
-            return sum(is_drop(text) for inner in self.directories(state) for text in self.names(f"{state}/{inner}"))
+            return sum(
+                is_drop(text)
+                for inner in self.directories(state)
+                for text in self.names(f"{state}/{inner}")
+            )
         return sum(1 for text in self.names(state) if text[-5:] == ".json" and text[0] != ".")
 
     def entries_of(self, id: str) -> Iterator[Entry]:
         """The files of the job `id`: one, unless somebody made a copy. Reads names only."""
         for state in STATES:
-            yield from (entry for entry in self.entries(state, f"-{id}.json") if entry.name.id == id)
+            yield from (
+                entry for entry in self.entries(state, f"-{id}.json") if entry.name.id == id
+            )
 
     def state_of(self, id: str) -> str | None:
         """The state of the job `id`, or None if it is not here."""
@@ -315,7 +349,9 @@ class Layout:
 
     def logs(self, id: str, attempts: int) -> Iterator[str]:
         """The absolute paths of all logs that job `id` can have after so many attempts."""
-        attempts = max([attempts, *(run.get("attempt", 0) for run in results.read(self.at("results"), id))])
+        attempts = max(
+            [attempts, *(run.get("attempt", 0) for run in results.read(self.at("results"), id))]
+        )
         for attempt in range(1, attempts + 1):
             yield self.log(id, attempt, "out")
             yield self.log(id, attempt, "err")

@@ -34,7 +34,9 @@ def renameat2(source: str, target: str, flags: int) -> None:
 def _call(name: str, *args: Any, path: str | None = None) -> None:
     import ctypes
 
-    function = getattr(ctypes.CDLL(None, use_errno=True), name, None) if sys.platform == "linux" else None
+    function = (
+        getattr(ctypes.CDLL(None, use_errno=True), name, None) if sys.platform == "linux" else None
+    )
     if function is None or function(*args):
         code = ctypes.get_errno() if function else errno.ENOSYS
         raise OSError(code, os.strerror(code), path)

@@ -38,11 +38,15 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGQUIT, worker.stop)
     signal.signal(signal.SIGUSR1, worker.cancel)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody opens a log of ours just while we ask the kernel about it
+    signal.signal(
+        signal.SIGIO, signal.SIG_IGN
+    )  # somebody opens a log of ours just while we ask the kernel about it
     # What they mean is for the supervisor to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number for number in SIGNALS if number not in listener.kept])
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, [number for number in SIGNALS if number not in listener.kept]
+    )
     spool.complain = lambda _: None  # the supervisor says it for all
     line.put_off("hello", record.worker)  # it goes with the first wish
     worker.run()
@@ -57,7 +61,11 @@ def _enroll(spool: Spool, supervisor: str, log: Log) -> tuple[liveness.Record, i
             return liveness.enroll(spool, supervisor, boss)
         except OSError as error:
             if not told:
-                log.event("stuck", pid=os.getpid(), reason=f"cannot become a worker: {error}; trying again until it works")
+                log.event(
+                    "stuck",
+                    pid=os.getpid(),
+                    reason=f"cannot become a worker: {error}; trying again until it works",
+                )
                 told = True
         if signals.await_blocked((signal.SIGTERM, signal.SIGQUIT), PATIENCE):
             return None

@@ -40,13 +40,18 @@ def take(spool: Spool, limit: str, worker: str) -> bool:
     """Take a token into the directory of `worker`. False: others have them all."""
     for number in free(spool, limit):
         # RACE: another worker takes it first; then the next.
-        if _take(spool, limit, number, worker) or (_issue(spool, limit, number) and _take(spool, limit, number, worker)):
+        if _take(spool, limit, number, worker) or (
+            _issue(spool, limit, number) and _take(spool, limit, number, worker)
+        ):
             return True
     return False
 
 
 def _take(spool: Spool, limit: str, number: str, worker: str) -> bool:
-    return disk.rename(spool.at("limits", limit, number), spool.at("processing", worker, f"{limit}.{number}{TOKEN}"))
+    return disk.rename(
+        spool.at("limits", limit, number),
+        spool.at("processing", worker, f"{limit}.{number}{TOKEN}"),
+    )
 
 
 def give_back(spool: Spool, worker: str, name: str) -> str:
@@ -54,7 +59,9 @@ def give_back(spool: Spool, worker: str, name: str) -> str:
     limit, _, number = name.removesuffix(TOKEN).rpartition(".")
     source, target = spool.at("processing", worker, name), spool.at("limits", limit, number)
     if disk.is_same(source, target):
-        disk.unlink(source)  # CRASH: a power cut kept both names of one move (btrfs); a rename between them does nothing
+        disk.unlink(
+            source
+        )  # CRASH: a power cut kept both names of one move (btrfs); a rename between them does nothing
     else:
         disk.rename(source, target)
     return limit
@@ -94,5 +101,9 @@ def mend(spool: Spool) -> int:
 
 def _lost(spool: Spool, limit: str) -> list[str]:
     directory = spool.at("limits", limit)
-    known = [f"{directory}/{name}" for name in disk.scan(directory) if name.startswith(".") and name[1:].isdigit()]
+    known = [
+        f"{directory}/{name}"
+        for name in disk.scan(directory)
+        if name.startswith(".") and name[1:].isdigit()
+    ]
     return [path for path in known if disk.links(path) == 1]

@@ -80,7 +80,9 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
     fd = disk.hold(spool.at("workers", worker + ".lock"))
     try:
-        disk.write(spool.at("workers", worker + ".json"), json.dumps(record._asdict()).encode() + b"\n")
+        disk.write(
+            spool.at("workers", worker + ".json"), json.dumps(record._asdict()).encode() + b"\n"
+        )
         try:
             disk.make(spool.at("processing", worker))
         except FileNotFoundError:
@@ -124,12 +126,20 @@ def dismiss_supervisor(spool: Spool, name: str) -> None:
 def supervisors(spool: Spool) -> list[Record]:
     """The supervisors that live here."""
     found = every_supervisor(spool)
-    return [who for who in found if who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))]
+    return [
+        who
+        for who in found
+        if who.is_here and disk.is_held(spool.at("workers", who.worker + SUPERVISOR))
+    ]
 
 
 def every_supervisor(spool: Spool) -> list[Record]:
     """The supervisors that have a file, here and elsewhere, alive or not."""
-    names = [name.removesuffix(SUPERVISOR) for name in disk.scan(spool.at("workers")) if name.endswith(SUPERVISOR)]
+    names = [
+        name.removesuffix(SUPERVISOR)
+        for name in disk.scan(spool.at("workers"))
+        if name.endswith(SUPERVISOR)
+    ]
     return [who for name in sorted(names) if (who := _read(spool, name, SUPERVISOR))]
 
 
@@ -173,11 +183,13 @@ def leftovers(spool: Spool) -> list[str]:
         path = spool.at("workers", name)
         if end == SUPERVISOR:
             who = _read(spool, stem, SUPERVISOR)
-            dead = (who is None or who.boot == host.place().boot) and _is_free(path, newborn=who is None)
-        else:
-            known = disk.is_there(spool.at("workers", stem + (SUPERVISOR if end == STOP else ".json"))) or disk.is_there(
-                spool.at("processing", stem)
+            dead = (who is None or who.boot == host.place().boot) and _is_free(
+                path, newborn=who is None
             )
+        else:
+            known = disk.is_there(
+                spool.at("workers", stem + (SUPERVISOR if end == STOP else ".json"))
+            ) or disk.is_there(spool.at("processing", stem))
             dead = end in (".lock", STOP) and not known and _is_free(path, newborn=True)
         if dead or (end == SUPERVISOR and age_of(path) > SWEEP_AGE):
             found.append(path)
@@ -230,7 +242,12 @@ def _read(spool: Spool, name: str, end: str) -> Record | None:
     try:
         record = load(disk.read(spool.at("workers", name + end), LARGEST).data)
         found = Record(**record) if isinstance(record, dict) else None
-        return found if found and all(isinstance(value, kind) for value, kind in zip(found, _KINDS, strict=True)) else None
+        return (
+            found
+            if found
+            and all(isinstance(value, kind) for value, kind in zip(found, _KINDS, strict=True))
+            else None
+        )
     except (FileNotFoundError, disk.NotPlain, InvalidJob, TypeError):
         return None
 
@@ -274,7 +291,9 @@ class Observer:
     def runs(self, supervisor: Record) -> bool:
         """Whether a supervisor on another host may still run: it has its file, and its heart beats."""
         path = self._spool.at("workers", supervisor.worker + SUPERVISOR)
-        return disk.is_there(path) and self._silence(supervisor.worker, SUPERVISOR) <= lease(self._spool)
+        return disk.is_there(path) and self._silence(supervisor.worker, SUPERVISOR) <= lease(
+            self._spool
+        )
 
     def is_silent(self, worker: str) -> bool:
         """Whether the worker's heart has not beaten for so long that it must be dead, or hangs."""

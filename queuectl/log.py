@@ -45,9 +45,21 @@ class Log:
     """
 
     def __init__(
-        self, fd: int, form: Form, *, colour: bool = False, common: Mapping[str, Any] | None = None, file: File | None = None
+        self,
+        fd: int,
+        form: Form,
+        *,
+        colour: bool = False,
+        common: Mapping[str, Any] | None = None,
+        file: File | None = None,
     ) -> None:
-        self._fd, self._form, self._colour, self._common, self._file = fd, form, colour, common, file
+        self._fd, self._form, self._colour, self._common, self._file = (
+            fd,
+            form,
+            colour,
+            common,
+            file,
+        )
         self._unwritten: list[tuple[float, str, dict[str, Any]]] = []
 
     def rotate(self, most: int) -> None:

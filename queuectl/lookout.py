@@ -68,7 +68,9 @@ class Lookout:
         except ConnectionError:
             data = b""
         if not data:
-            raise LookoutDied(f"the process that looks at the spool (pid {self.pid}) has died; start 'queuectl top' again")
+            raise LookoutDied(
+                f"the process that looks at the spool (pid {self.pid}) has died; start 'queuectl top' again"
+            )
         *lines, self._data = (self._data + data).split(b"\n")
         if lines:
             self.view = _view(json.loads(lines[-1]), self.view)
@@ -89,7 +91,10 @@ class Lookout:
 def _view(record: dict[str, Any], last: View | None) -> View:
     if record.get("trouble") and last:
         return last._replace(trouble=record["trouble"])
-    rows, workers = ([kind(*values) for values in record[key]] for kind, key in ((Row, "rows"), (Worker, "workers")))
+    rows, workers = (
+        [kind(*values) for values in record[key]]
+        for kind, key in ((Row, "rows"), (Worker, "workers"))
+    )
     return View(**{**record, "rows": rows, "workers": workers})
 
 

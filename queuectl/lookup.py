@@ -47,7 +47,9 @@ def find(spool: Spool, id: str) -> Entry:
 def pursue(spool: Spool, entry: Entry, act: Callable[[Entry], T | None]) -> T:
     """Do something to one job, wherever it moves meanwhile. `act` answers what was done; nothing, if the job was not there any more."""
     while not (done := act(entry)):
-        entry = find(spool, entry.name.id)  # RACE: it moved between the look and the deed; look again
+        entry = find(
+            spool, entry.name.id
+        )  # RACE: it moved between the look and the deed; look again
     return done
 
 
@@ -84,7 +86,12 @@ def drops(spool: Spool) -> Iterator[Entry]:
     for text in spool.drops():
         file = f"pending/{text}"
         job, came = read(spool, file), disk.modified(spool.at(file)) or spool.now()
-        name = Name(job.due(came) if job else came, job.priority if job else 0, 0, (job.id if job else None) or text)
+        name = Name(
+            job.due(came) if job else came,
+            job.priority if job else 0,
+            0,
+            (job.id if job else None) or text,
+        )
         yield Entry("pending", name, file)
 
 
@@ -96,7 +103,9 @@ def read(spool: Spool, file: str) -> Job | None:
         return None
 
 
-def select(spool: Spool, states: Iterable[str], limit: int, among: Container[str] | None = None) -> list[Entry]:
+def select(
+    spool: Spool, states: Iterable[str], limit: int, among: Container[str] | None = None
+) -> list[Entry]:
     """The jobs to list: each state in its own order, `limit` in all (0: every one), or only those with an id `among` these."""
     found: list[Entry] = []
     for state in SHOWN:
@@ -108,7 +117,9 @@ def select(spool: Spool, states: Iterable[str], limit: int, among: Container[str
 def _ordered(spool: Spool, state: str, limit: int, among: Container[str] | None) -> list[Entry]:
     """The jobs of a state in its order, by their names as texts: of a million only those to show are taken apart."""
     if state in NESTED:
-        return sorted(spool.entries(state, among=among), key=lambda entry: entry.name.time)[: limit or None]
+        return sorted(spool.entries(state, among=among), key=lambda entry: entry.name.time)[
+            : limit or None
+        ]
     if state in ENDED:
         chosen = _latest(spool, state, limit, among)
     else:
@@ -132,7 +143,11 @@ def _latest(spool: Spool, state: str, limit: int, among: Container[str] | None) 
 
 
 def _shaped(spool: Spool, state: str, among: Container[str] | None) -> Iterator[str]:
-    return (text for text in spool.names(state) if (among is None or id_of(text) in among) and has_shape(text))
+    return (
+        text
+        for text in spool.names(state)
+        if (among is None or id_of(text) in among) and has_shape(text)
+    )
 
 
 def next_pending(text: str, now: str) -> str:
@@ -143,15 +158,25 @@ def next_pending(text: str, now: str) -> str:
 Why = Callable[[Entry, Job | None, int], str | None]
 
 
-def record(spool: Spool, entry: Entry, settings: config.Settings, why: Why = lambda *_: None) -> Record:
+def record(
+    spool: Spool, entry: Entry, settings: config.Settings, why: Why = lambda *_: None
+) -> Record:
     """One job as `list --json` shows it: the values in force. `why` says what keeps a job with so many retries from running."""
     name, job = entry.name, read(spool, entry.file)
-    created = job.created_at if job and job.created_at is not None else disk.modified(spool.at(entry.file))
+    created = (
+        job.created_at
+        if job and job.created_at is not None
+        else disk.modified(spool.at(entry.file))
+    )
     waits = entry.state not in ("processing", *ENDED)
     max_retries = (job.max_retries if job else None) or settings.max_retries
     return {
         "id": name.id,
-        "command": None if job is None else job.command if isinstance(job.command, str) else list(job.command),
+        "command": None
+        if job is None
+        else job.command
+        if isinstance(job.command, str)
+        else list(job.command),
         "state": entry.state,
         "priority": name.priority,
         "attempts": name.attempts,
@@ -183,7 +208,14 @@ _MORE = (
 )  # fmt: skip
 
 
-def full_record(spool: Spool, entry: Entry, settings: config.Settings, why: Why = lambda *_: None, *, with_env: bool = False) -> Record:
+def full_record(
+    spool: Spool,
+    entry: Entry,
+    settings: config.Settings,
+    why: Why = lambda *_: None,
+    *,
+    with_env: bool = False,
+) -> Record:
     """One job as `show --json` shows it: all fields of its file, and its runs.
 
     The values of `env` may be secrets: they are None unless `with_env`.
@@ -194,7 +226,12 @@ def full_record(spool: Spool, entry: Entry, settings: config.Settings, why: Why 
     if not with_env and "env" in fields:
         fields["env"] = dict.fromkeys(fields["env"])
     more = {key: fields.get(key) for key in _MORE}
-    return {**record(spool, entry, settings, why), "timeout": timeout, **more, "runs": runs(spool, entry)}
+    return {
+        **record(spool, entry, settings, why),
+        "timeout": timeout,
+        **more,
+        "runs": runs(spool, entry),
+    }
 
 
 #: The keys of a run, in the order in which they are shown.
@@ -244,13 +281,21 @@ def status(spool: Spool, observer: liveness.Observer) -> Record:
     return status_of(spool, observer, jobs | {"rejected": _rejected(spool)}, scheduled, oldest)
 
 
-def status_of(spool: Spool, observer: liveness.Observer, jobs: dict[str, int | None], scheduled: int, oldest: float | None) -> Record:
+def status_of(
+    spool: Spool,
+    observer: liveness.Observer,
+    jobs: dict[str, int | None],
+    scheduled: int,
+    oldest: float | None,
+) -> Record:
     """The same for jobs that somebody has counted. `oldest`: since when the job waits that has been ready for longest."""
     return {
         "spool": spool.path,
         "jobs": jobs,
         "scheduled": scheduled,
-        "oldest_ready_seconds": None if oldest is None else max(0.0, round(spool.now() - oldest, 3)),
+        "oldest_ready_seconds": None
+        if oldest is None
+        else max(0.0, round(spool.now() - oldest, 3)),
         "paused": spool.is_paused(),
         "workers": workers(spool, observer),
     }

@@ -39,7 +39,21 @@ LARGEST = 1024 * 1024
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 
 #: The same for a claim, which is one rename.
-CLAIM_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+CLAIM_BUCKETS = (
+    0.00001,
+    0.00002,
+    0.00005,
+    0.0001,
+    0.0005,
+    0.001,
+    0.005,
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+    1,
+    5,
+)
 
 #: Histograms: the field of an event, the upper ends, and what is said of them.
 HISTOGRAMS = {
@@ -54,8 +68,14 @@ COUNTED = {
     "admitted": ("queuectl_admitted", "Dropped files that became jobs."),
     "rejected": ("queuectl_rejected", "Dropped files that were set aside."),
     "rescued": ("queuectl_rescued", "Jobs that were moved on from a dead worker."),
-    "lost_claim": ("queuectl_lost_claims", "Runs whose job was rescued by others while they went on."),
-    "released": ("queuectl_released", "Claimed jobs that were given back because their worker had to stop."),
+    "lost_claim": (
+        "queuectl_lost_claims",
+        "Runs whose job was rescued by others while they went on.",
+    ),
+    "released": (
+        "queuectl_released",
+        "Claimed jobs that were given back because their worker had to stop.",
+    ),
     "removed": ("queuectl_removed", "Jobs that were removed or pruned."),
 }
 
@@ -69,7 +89,9 @@ class Totals:
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
-        self.outcomes: dict[str, int] = dict.fromkeys(("completed", "failed", "timeout", "lost", "cancelled"), 0)
+        self.outcomes: dict[str, int] = dict.fromkeys(
+            ("completed", "failed", "timeout", "lost", "cancelled"), 0
+        )
         self.histograms = {name: Histogram(ends) for name, (_, ends, _) in HISTOGRAMS.items()}
 
     def add(self, event: dict[str, Any]) -> None:
@@ -85,7 +107,10 @@ class Totals:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        plain = {name: {"counts": found.counts, "sum": found.sum} for name, found in self.histograms.items()}
+        plain = {
+            name: {"counts": found.counts, "sum": found.sum}
+            for name, found in self.histograms.items()
+        }
         return {"places": self.places, "counts": self.counts, "outcomes": self.outcomes, **plain}
 
     @classmethod
@@ -93,7 +118,9 @@ class Totals:
         """From JSON; TypeError, KeyError or ValueError if it is not that."""
         found = cls()
         found.places = {str(name): int(at) for name, at in record["places"].items()}
-        found.counts |= {name: int(count) for name, count in record["counts"].items() if name in COUNTED}
+        found.counts |= {
+            name: int(count) for name, count in record["counts"].items() if name in COUNTED
+        }
         found.outcomes |= {str(name): int(count) for name, count in record["outcomes"].items()}
         for name, histogram in found.histograms.items():
             if name not in record:
@@ -158,7 +185,9 @@ def text(spool: Spool, report: dict[str, Any], workers: list[dict[str, Any]]) ->
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.registry import Collector
     except ImportError:
-        raise QueuectlError("metrics need the package prometheus_client; pip install 'queuectl[web]'") from None
+        raise QueuectlError(
+            "metrics need the package prometheus_client; pip install 'queuectl[web]'"
+        ) from None
 
     class _Ours(Collector):
         def collect(self) -> Iterable[Any]:
@@ -181,14 +210,32 @@ def _now(spool: Spool, report: dict[str, Any], workers: list[dict[str, Any]]) ->
     yield jobs
     oldest = report["oldest"]
     waits = 0.0 if oldest is None else max(0.0, spool.now() - oldest)
-    yield Gauge("queuectl_oldest_ready_seconds", "Seconds for which the oldest ready job has waited; 0 if none is ready.", value=waits)
-    yield Gauge("queuectl_scheduled_jobs", "Jobs that wait for their time.", value=report["scheduled"])
+    yield Gauge(
+        "queuectl_oldest_ready_seconds",
+        "Seconds for which the oldest ready job has waited; 0 if none is ready.",
+        value=waits,
+    )
+    yield Gauge(
+        "queuectl_scheduled_jobs", "Jobs that wait for their time.", value=report["scheduled"]
+    )
     yield Gauge("queuectl_paused", "Whether the spool is paused.", value=float(spool.is_paused()))
     alive = [worker for worker in workers if worker["alive"]]
     yield Gauge("queuectl_workers_alive", "Workers that are alive, on all hosts.", value=len(alive))
-    yield Gauge("queuectl_workers_dead", "Workers that have died and wait for their rescue.", value=len(workers) - len(alive))
-    yield Gauge("queuectl_workers_busy", "Workers that run a job.", value=sum(worker["job"] is not None for worker in alive))
-    scans = Gauge("queuectl_scan_seconds", "Seconds that reading the names of a state took whoever made these metrics.", labels=["state"])
+    yield Gauge(
+        "queuectl_workers_dead",
+        "Workers that have died and wait for their rescue.",
+        value=len(workers) - len(alive),
+    )
+    yield Gauge(
+        "queuectl_workers_busy",
+        "Workers that run a job.",
+        value=sum(worker["job"] is not None for worker in alive),
+    )
+    scans = Gauge(
+        "queuectl_scan_seconds",
+        "Seconds that reading the names of a state took whoever made these metrics.",
+        labels=["state"],
+    )
     for state, took in report["took"].items():
         scans.add_metric([state], took)
     yield scans
@@ -206,4 +253,9 @@ def _sums(found: Totals) -> Iterator[Any]:
         yield Counter(name, help, value=found.counts[event])
     for name, (_, _, help) in HISTOGRAMS.items():
         histogram = found.histograms[name]
-        yield HistogramMetricFamily(f"queuectl_{name}_seconds", help, buckets=histogram.cumulative(), sum_value=histogram.sum)
+        yield HistogramMetricFamily(
+            f"queuectl_{name}_seconds",
+            help,
+            buckets=histogram.cumulative(),
+            sum_value=histogram.sum,
+        )

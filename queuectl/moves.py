@@ -38,7 +38,9 @@ class Moves(Layout):
 
     def sync_left(self, directory: str) -> None:
         """Make it durable that files have left a directory, which may be gone itself."""
-        with suppress(FileNotFoundError):  # RACE: the last one that waited there went, and its directory with it
+        with suppress(
+            FileNotFoundError
+        ):  # RACE: the last one that waited there went, and its directory with it
             disk.sync(self.at(directory))
 
     def _sync(self, moves: list[tuple[str, str]]) -> None:

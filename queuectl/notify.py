@@ -32,9 +32,13 @@ class Notifier:
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         path, usec, pid = (environ.pop(name, "") for name in VARIABLES)
-        self._address = "\0" + path[1:] if path.startswith("@") else path if path.startswith("/") else ""
+        self._address = (
+            "\0" + path[1:] if path.startswith("@") else path if path.startswith("/") else ""
+        )
         ours = usec.isdigit() and pid in ("", str(os.getpid()))
-        self._interval = int(usec) / 1_000_000 / BEATS if self._address and ours and int(usec) else math.inf
+        self._interval = (
+            int(usec) / 1_000_000 / BEATS if self._address and ours and int(usec) else math.inf
+        )
         self._beaten = -math.inf
         self._said: set[str] = set()
         self._status = ""

@@ -30,7 +30,11 @@ def meaning(ended: Ended, success: tuple[int, ...] = (0,)) -> tuple[Outcome, str
     if ended.signal:
         return "failed", f"ended by signal {ended.signal} ({signal_name(ended.signal)})"
     # What was no command has no exit code: it says by its reason that it failed.
-    return ("completed", None) if ended.exit_code in (None, *success) else ("failed", f"exit code {ended.exit_code}")
+    return (
+        ("completed", None)
+        if ended.exit_code in (None, *success)
+        else ("failed", f"exit code {ended.exit_code}")
+    )
 
 
 def signal_name(number: int) -> str:
@@ -38,7 +42,9 @@ def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if hasattr(signal, "SIGRTMIN") else str(number)
+        return (
+            f"SIGRTMIN+{number - signal.SIGRTMIN}" if hasattr(signal, "SIGRTMIN") else str(number)
+        )
 
 
 def text(data: bytes) -> str:

@@ -118,10 +118,20 @@ class Mood(NamedTuple):
 
 
 #: The parts of the list of jobs, and their states.
-PARTS = (("RUNNING", ("processing",)), ("WAITING", ("pending", "blocked", "held", "failed")), ("DEAD", ("dead",)))
+PARTS = (
+    ("RUNNING", ("processing",)),
+    ("WAITING", ("pending", "blocked", "held", "failed")),
+    ("DEAD", ("dead",)),
+)
 
 #: The styles of states, where their colour is not that of events.
-_STYLES = {"processing": "busy", "completed": "good", "failed": "warn", "dead": "bad", "rejected": "bad"}
+_STYLES = {
+    "processing": "busy",
+    "completed": "good",
+    "failed": "warn",
+    "dead": "bad",
+    "rejected": "bad",
+}
 
 
 def jobs(view: View, mood: Mood, width: int, height: int) -> list[Line]:
@@ -140,7 +150,10 @@ def log(title: str, text: str, back: int, width: int, height: int) -> list[Line]
     end = len(lines) - back
     shown = [(Span(line),) for line in lines[max(0, end - max(0, height - 2)) : end]]
     foot = f"{'at its end' if back <= 0 else f'{back} lines before its end'}   j k scroll  G end  tab stdout/stderr  q back"
-    return (_fitted([(Span(title, "title"),), *shown], width, height - 1) + _fitted([(Span(foot, "dim"),)], width, 1))[:height]
+    return (
+        _fitted([(Span(title, "title"),), *shown], width, height - 1)
+        + _fitted([(Span(foot, "dim"),)], width, 1)
+    )[:height]
 
 
 def most_back(text: str, width: int, height: int) -> int:
@@ -151,7 +164,11 @@ def most_back(text: str, width: int, height: int) -> int:
 def help(width: int, height: int) -> list[Line]:
     """Every key."""
     lines = [(Span(f"{keys:<12}", "title"), Span(f" {text}")) for keys, text in KEYS]
-    return _fitted([(Span("queuectl top: keys", "title"),), (), *lines, (), (Span("any key: back", "dim"),)], width, height)
+    return _fitted(
+        [(Span("queuectl top: keys", "title"),), (), *lines, (), (Span("any key: back", "dim"),)],
+        width,
+        height,
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -203,7 +220,10 @@ def _counts(view: View) -> Line:
     for state, count in view.jobs.items():
         if count or state in ("pending", "processing", "failed", "completed", "dead"):
             number = "..." if count is None else f"{'~' if state in view.rare else ''}{count:,}"
-            found += [Span("  " if found else ""), Span(f"{state} {number}", _STYLES.get(state, "") if count else "dim")]
+            found += [
+                Span("  " if found else ""),
+                Span(f"{state} {number}", _STYLES.get(state, "") if count else "dim"),
+            ]
     return tuple(found)
 
 
@@ -211,12 +231,24 @@ def _flow(view: View) -> Line:
     """How many jobs end, and what is late."""
     full = view.minutes[:-1]
     recent = [*full[-RATE:], *view.minutes[-1:]]
-    rate = sum(recent) * 60 / (len(full[-RATE:]) * 60 + view.part) if recent and (full or view.part) else 0.0
+    rate = (
+        sum(recent) * 60 / (len(full[-RATE:]) * 60 + view.part)
+        if recent and (full or view.part)
+        else 0.0
+    )
     most = max(view.minutes, default=0)
     bars = "".join(_BARS[-(-count * 7 // most)] if most else _BARS[0] for count in view.minutes)
-    more = [f"oldest ready since {units.ago(view.now - view.oldest)}"] if view.oldest is not None else []
+    more = (
+        [f"oldest ready since {units.ago(view.now - view.oldest)}"]
+        if view.oldest is not None
+        else []
+    )
     more += [f"{view.scheduled:,} wait for their time"] if view.scheduled else []
-    return (Span(f"{rate:,.1f} ended a minute "), Span(bars, "good"), Span("".join(f"  {text}" for text in more), "dim"))
+    return (
+        Span(f"{rate:,.1f} ended a minute "),
+        Span(bars, "good"),
+        Span("".join(f"  {text}" for text in more), "dim"),
+    )
 
 
 def _workers(view: View, room: int) -> list[Line]:
@@ -225,13 +257,31 @@ def _workers(view: View, room: int) -> list[Line]:
     order = sorted(view.workers, key=lambda worker: (not worker.is_alive, worker.job is None))
     busy = sum(worker.job is not None for worker in order)
     shown = order if len(order) <= room - 1 else order[: room - 2]
-    lines: list[Line] = [(Span(f"WORKERS {len(order)}, {busy} busy" if order else "WORKERS 0", "dim"),)]
-    widths = [max(map(cells, texts), default=0) for texts in ([w.name for w in shown], [w.host for w in shown])]
+    lines: list[Line] = [
+        (Span(f"WORKERS {len(order)}, {busy} busy" if order else "WORKERS 0", "dim"),)
+    ]
+    widths = [
+        max(map(cells, texts), default=0)
+        for texts in ([w.name for w in shown], [w.host for w in shown])
+    ]
     for worker in shown:
         beat = "-" if worker.age is None else units.ago(worker.age)
         words = f"  {padded(worker.name, widths[0])}  {padded(worker.host, widths[1])}  "
-        runs = Span(f"runs {worker.job}", "busy") if worker.job else Span("idle" if worker.is_alive else "-", "dim")
-        lines.append((Span(words), Span(f"{'beat' if worker.is_alive else 'dead'} {beat:>4}  ", "" if worker.is_alive else "bad"), runs))
+        runs = (
+            Span(f"runs {worker.job}", "busy")
+            if worker.job
+            else Span("idle" if worker.is_alive else "-", "dim")
+        )
+        lines.append(
+            (
+                Span(words),
+                Span(
+                    f"{'beat' if worker.is_alive else 'dead'} {beat:>4}  ",
+                    "" if worker.is_alive else "bad",
+                ),
+                runs,
+            )
+        )
     if len(shown) < len(order):
         lines.append((Span(f"  and {len(order) - len(shown)} more", "dim"),))
     return lines
@@ -242,7 +292,9 @@ def _body(view: View, mood: Mood, room: int, width: int) -> list[Line]:
     lines: list[Line] = []
     at = 0
     wide = min(ID, width // 3, max((cells(row.id) for row in view.rows), default=2))
-    reason = min(WHY, width // 3, max((cells(_when(row, view.now)) for row in view.rows), default=4))
+    reason = min(
+        WHY, width // 3, max((cells(_when(row, view.now)) for row in view.rows), default=4)
+    )
     for title, states in PARTS:
         rows = [row for row in view.rows if row.state in states]
         total = sum(view.jobs.get(state) or 0 for state in states)
@@ -251,7 +303,9 @@ def _body(view: View, mood: Mood, room: int, width: int) -> list[Line]:
             lines.append((Span(f"{title} {len(rows):,}{more}", "dim"),))
         for row in rows:
             at = len(lines) if row.id == mood.chosen else at
-            lines.append(_row(row, view.now, (wide, reason), width, is_chosen=row.id == mood.chosen))
+            lines.append(
+                _row(row, view.now, (wide, reason), width, is_chosen=row.id == mood.chosen)
+            )
     first = max(0, min(at - room // 2, len(lines) - room))
     shown = lines[first : first + max(0, room)]
     return shown + [()] * (room - len(shown))
@@ -264,7 +318,12 @@ def _row(row: Row, now: float, widths: tuple[int, int], width: int, *, is_chosen
         words += [f"{row.state:<10}", f"p{row.priority}", f"{tries:>5}"]
     words += [padded(_when(row, now), widths[1]), row.what]
     text = f"{'>' if is_chosen else ' '} {'  '.join(words)}"
-    return (Span(padded(text, width) if is_chosen else text, "chosen" if is_chosen else _STYLES.get(row.state, "")),)
+    return (
+        Span(
+            padded(text, width) if is_chosen else text,
+            "chosen" if is_chosen else _STYLES.get(row.state, ""),
+        ),
+    )
 
 
 def _when(row: Row, now: float) -> str:

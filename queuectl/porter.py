@@ -52,7 +52,10 @@ class Porter:
         if not self._is_used:
             return
         self._missed = True
-        told, self._told = self._told, {name: why for name, why in hooks.status(self._spool).items() if why}
+        told, self._told = (
+            self._told,
+            {name: why for name, why in hooks.status(self._spool).items() if why},
+        )
         for name, why in self._told.items():
             if told.get(name) != why:
                 self._warn(f"hook {name} is not run: {why}; 'queuectl doctor' says more")
@@ -80,17 +83,24 @@ class Porter:
             self._known = names
             self._retry = now + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._pids.add(errand.start(lambda: Calls(self._spool, self._name, self._log).run(), self._warn))
+            self._pids.add(
+                errand.start(lambda: Calls(self._spool, self._name, self._log).run(), self._warn)
+            )
 
     def wakes_at(self) -> float:
         """When `tend` has something to do, by the monotonic clock."""
         if not self._is_used or len(self._pids) >= AT_ONCE:
             return math.inf
-        return min(self._looked + LOOK if self._missed else math.inf, self._retry if self._known else math.inf)
+        return min(
+            self._looked + LOOK if self._missed else math.inf,
+            self._retry if self._known else math.inf,
+        )
 
     def is_busy(self) -> bool:
         """Whether hooks run, or notes wait that nobody has looked at."""
-        return bool(self._pids) or (self._is_used and bool(set(hooks.due(self._spool)) - self._known))
+        return bool(self._pids) or (
+            self._is_used and bool(set(hooks.due(self._spool)) - self._known)
+        )
 
     # -- children
 

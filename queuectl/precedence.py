@@ -19,7 +19,9 @@ def order(jobs: Sequence[Job]) -> list[int]:
     from graphlib import CycleError, TopologicalSorter
 
     at = {job.id: index for index, job in enumerate(jobs) if job.id is not None}
-    sorter = TopologicalSorter({index: [at[id] for id in job.predecessors if id in at] for index, job in enumerate(jobs)})
+    sorter = TopologicalSorter(
+        {index: [at[id] for id in job.predecessors if id in at] for index, job in enumerate(jobs)}
+    )
     try:
         return list(sorter.static_order())
     except CycleError as error:

@@ -21,7 +21,16 @@ from queuectl import disk, host
 from queuectl.layout import MADE, SKEW, Layout
 
 #: Stores of objects that look like file systems: a rename is a copy there, and another host sees it when it likes.
-_OBJECT_STORES = ("s3fs", "goofys", "gcsfuse", "rclone", "blobfuse", "mountpoint-s3", "juicefs-s3", "geesefs")
+_OBJECT_STORES = (
+    "s3fs",
+    "goofys",
+    "gcsfuse",
+    "rclone",
+    "blobfuse",
+    "mountpoint-s3",
+    "juicefs-s3",
+    "geesefs",
+)
 
 #: How many leases of the file server worker_lost_after should have: a rescuer that waits for one must not give up meanwhile.
 LEASES = 2
@@ -51,7 +60,12 @@ def probe(spool: Layout) -> Iterator[Fault]:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
-        yield Fault("file system", f"no fsync of a directory in {spool.path}", "put the spool on a file system that has it", True)
+        yield Fault(
+            "file system",
+            f"no fsync of a directory in {spool.path}",
+            "put the spool on a file system that has it",
+            True,
+        )
     finally:
         disk.unlink(here)
     yield from _moves(spool, here)
@@ -63,14 +77,22 @@ def _time(here: str, before: float) -> Iterator[Fault]:
     stamp = disk.modified(here) or before
     if abs(stamp - before) > SKEW:
         what = f"the clock of the file system is {stamp - before:+.1f} s off this host's"
-        yield Fault("clock", what, "set both clocks with NTP: jobs become due by the clock of the file system")
+        yield Fault(
+            "clock",
+            what,
+            "set both clocks with NTP: jobs become due by the clock of the file system",
+        )
 
 
 def _owner(spool: Layout, here: str) -> Iterator[Fault]:
     owner = disk.owner(here)
     if owner != os.geteuid():
         what = f"files that user {os.geteuid()} makes in {spool.path} belong to user {owner}: the server squashes users"
-        yield Fault("owner", what, "run queuectl as an ordinary user who is the same on all hosts, or export with no_root_squash")
+        yield Fault(
+            "owner",
+            what,
+            "run queuectl as an ordinary user who is the same on all hosts, or export with no_root_squash",
+        )
 
 
 def _links(spool: Layout, here: str) -> Iterator[Fault]:
@@ -82,7 +104,12 @@ def _links(spool: Layout, here: str) -> Iterator[Fault]:
     finally:
         disk.unlink(there)
     if not works:
-        yield Fault("file system", f"no hard links in {spool.path}", "put the spool on a file system that has them", True)
+        yield Fault(
+            "file system",
+            f"no hard links in {spool.path}",
+            "put the spool on a file system that has them",
+            True,
+        )
 
 
 def _case(spool: Layout, here: str) -> Iterator[Fault]:
@@ -97,7 +124,9 @@ def _locks(spool: Layout, here: str) -> Iterator[Fault]:
         disk.is_held(here)
     except OSError as error:
         what = f"no locks in {spool.path}: {error.strerror}"
-        yield Fault("locks", what, "on NFS mount with v4.2, or run rpc.statd and leave out 'nolock'")
+        yield Fault(
+            "locks", what, "on NFS mount with v4.2, or run rpc.statd and leave out 'nolock'"
+        )
 
 
 def _moves(spool: Layout, here: str) -> Iterator[Fault]:
@@ -114,7 +143,9 @@ def _mounts(spool: Layout) -> Iterator[Fault]:
     mount = host.mount(spool.path)
     if any(name in mount.kind for name in _OBJECT_STORES):
         what = f"{mount.kind} is a store of objects: its renames are copies that others see late or never"
-        yield Fault("mount", what, "put the spool on a local disk, NFS or a cluster file system", True)
+        yield Fault(
+            "mount", what, "put the spool on a local disk, NFS or a cluster file system", True
+        )
     for option, (why, cure) in _RISKS.items():
         if option in mount.options and mount.kind.startswith("nfs"):
             yield Fault("mount", f"{spool.path} is mounted with '{option}': {why}", cure)
@@ -130,8 +161,14 @@ def _lease(spool: Layout) -> Iterator[Fault]:
 
 
 _RISKS: dict[str, tuple[str, str]] = {
-    "soft": ("an answer that takes long becomes an error, of which nobody knows what was done", "mount it with 'hard'"),
-    "softerr": ("an answer that takes long becomes an error, of which nobody knows what was done", "mount it with 'hard'"),
+    "soft": (
+        "an answer that takes long becomes an error, of which nobody knows what was done",
+        "mount it with 'hard'",
+    ),
+    "softerr": (
+        "an answer that takes long becomes an error, of which nobody knows what was done",
+        "mount it with 'hard'",
+    ),
     "local_lock=all": ("locks exclude nobody on other hosts", "mount it without 'nolock'"),
     "nolock": ("locks exclude nobody on other hosts", "mount it without 'nolock'"),
 }

@@ -41,12 +41,16 @@ def carrying(wanted: set[bytes]) -> list[int]:
 def children(parent: int) -> list[int]:
     """The ids of the children of a process; none where /proc does not tell."""
     wanted = str(parent).encode()
-    names = [name for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
+    names = (
+        [name for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
+    )
     return [int(name) for name in names if (state := _status(name)) and state[1] == wanted]
 
 
 def _by_proc(wanted: set[bytes]) -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted <= _environment(name)]
+    return [
+        int(name) for name in os.listdir("/proc") if name.isdigit() and wanted <= _environment(name)
+    ]
 
 
 def _environment(pid: str) -> set[bytes]:
@@ -60,7 +64,9 @@ def _environment(pid: str) -> set[bytes]:
 def _by_ps(wanted: set[bytes]) -> list[int]:
     import subprocess
 
-    listing = subprocess.run(["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True, check=False).stdout
+    listing = subprocess.run(
+        ["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True, check=False
+    ).stdout
     return [int(line.split()[0]) for line in listing.splitlines() if wanted <= set(line.split())]
 
 

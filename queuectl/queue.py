@@ -59,7 +59,15 @@ class Queue:
     def __len__(self) -> int:
         return len(self.fresh) + len(self.retries)
 
-    def fill(self, pending: Iterable[str], failed: Iterable[str], now: float, *, without: set[str], shared: bool = False) -> None:
+    def fill(
+        self,
+        pending: Iterable[str],
+        failed: Iterable[str],
+        now: float,
+        *,
+        without: set[str],
+        shared: bool = False,
+    ) -> None:
         """Forget everything and read two listings; names in `without` are in somebody's hands already.
 
         With `shared` the order is loosened so that several supervisors do not want the same name first.
@@ -72,7 +80,15 @@ class Queue:
         if shared:
             self.fresh, self.retries = mix(self.fresh), mix(self.retries)
 
-    def _best(self, names: Iterable[str], prefix: str, limit: str, size: int, without: set[str], drops: list[str] | None) -> list[str]:
+    def _best(
+        self,
+        names: Iterable[str],
+        prefix: str,
+        limit: str,
+        size: int,
+        without: set[str],
+        drops: list[str] | None,
+    ) -> list[str]:
         best: list[str] = []
         seen, worst, later = 0, "~", limit + "~"  # "~" comes after all that a name can hold there
         for name in names:
@@ -128,7 +144,12 @@ class Queue:
 
     def _next(self) -> str:
         retry = bool(self.retries) and (not self.fresh or self.retries[-1] < self.fresh[-1])
-        if retry and self._last_was_retry and self.fresh and self.fresh[-1][0] == self.retries[-1][0]:
+        if (
+            retry
+            and self._last_was_retry
+            and self.fresh
+            and self.fresh[-1][0] == self.retries[-1][0]
+        ):
             retry = False
         self._last_was_retry = retry
         return "failed/" + self.retries.pop()[1:] if retry else "pending/" + self.fresh.pop()[1:]

@@ -20,7 +20,20 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import admission, blocked, cancellation, disk, hooks, host, inbox, limits, liveness, processes, results, units
+from queuectl import (
+    admission,
+    blocked,
+    cancellation,
+    disk,
+    hooks,
+    host,
+    inbox,
+    limits,
+    liveness,
+    processes,
+    results,
+    units,
+)
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
@@ -61,7 +74,9 @@ def rescue(
             dead[worker] = record
 
     def move_on(worker: str) -> None:
-        rescued.extend(rescue_worker(spool, worker, dead[worker], max(0.0, deadline - time.monotonic())))
+        rescued.extend(
+            rescue_worker(spool, worker, dead[worker], max(0.0, deadline - time.monotonic()))
+        )
 
     _each([worker for worker in liveness.names(spool) if worker not in spare], judge, complain)
     # All their commands have the same grace, not one after the other: our own workers wait for it.
@@ -73,7 +88,9 @@ def rescue(
     return rescued
 
 
-def _each(workers: list[str], act: Callable[[str], None], complain: Callable[[str], None] | None) -> None:
+def _each(
+    workers: list[str], act: Callable[[str], None], complain: Callable[[str], None] | None
+) -> None:
     for worker in workers:
         try:
             act(worker)
@@ -83,7 +100,9 @@ def _each(workers: list[str], act: Callable[[str], None], complain: Callable[[st
             complain(f"cannot rescue the jobs of {worker}: {error}")
 
 
-def _is_dead(spool: Spool, observer: liveness.Observer, worker: str, record: liveness.Record | None) -> bool:
+def _is_dead(
+    spool: Spool, observer: liveness.Observer, worker: str, record: liveness.Record | None
+) -> bool:
     if observer.is_alive(worker, record):
         if record is None or not record.is_here or not observer.is_silent(worker):
             return False
@@ -111,18 +130,28 @@ def end_hung(spool: Spool, record: liveness.Record) -> None:
     if disk.is_held(spool.at("workers", record.worker + ".lock")):
         processes.kill(record.pid)
     deadline = time.monotonic() + processes.KILL_PATIENCE
-    while disk.is_held(spool.at("workers", record.worker + ".lock")) and time.monotonic() < deadline:
+    while (
+        disk.is_held(spool.at("workers", record.worker + ".lock")) and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
 
 
-def rescue_worker(spool: Spool, worker: str, record: liveness.Record | None, grace: float = ORPHAN_GRACE) -> list[Rescued]:
+def rescue_worker(
+    spool: Spool, worker: str, record: liveness.Record | None, grace: float = ORPHAN_GRACE
+) -> list[Rescued]:
     """Move on what one dead worker held; its commands get `grace` seconds between TERM and KILL."""
     # Of another host a lock says nothing: a server may keep it for one that has lost its power.
-    if record is not None and record.is_here and disk.is_held(spool.at("workers", worker + ".lock")):
+    if (
+        record is not None
+        and record.is_here
+        and disk.is_held(spool.at("workers", worker + ".lock"))
+    ):
         return []  # not even KILL has ended it yet; look again later
     held = spool.held_by(worker)
     runs = _runs(held)
-    if _has_processes_here(spool, record) and not all(processes.end_all(worker, grace, run) for run in runs):
+    if _has_processes_here(spool, record) and not all(
+        processes.end_all(worker, grace, run) for run in runs
+    ):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = []
     for text in held:
@@ -166,7 +195,10 @@ def _has_moved(spool: Spool, claim: Claim) -> bool:
     path, id = spool.at(claim.file), claim.name.id
     if disk.links(path) <= 1 + disk.is_same(path, spool.at("ids", id)):
         return False
-    return any(entry.file != claim.file and disk.is_same(path, spool.at(entry.file)) for entry in spool.entries_of(id))
+    return any(
+        entry.file != claim.file and disk.is_same(path, spool.at(entry.file))
+        for entry in spool.entries_of(id)
+    )
 
 
 def record_lost(spool: Spool, claim: Claim) -> results.Run:
@@ -175,12 +207,23 @@ def record_lost(spool: Spool, claim: Claim) -> results.Run:
     outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
     verdict = judge(claim, outcome, now, spool.settings(), _own_retries(spool, claim.file))
     reason = f"worker {claim.worker} died while it ran the job"
-    run = blank(claim, spool.target(claim, *verdict)) | {"finished_at": units.iso(now), "outcome": outcome, "reason": reason}
+    run = blank(claim, spool.target(claim, *verdict)) | {
+        "finished_at": units.iso(now),
+        "outcome": outcome,
+        "reason": reason,
+    }
     results.append(spool.at("results"), claim.name.id, run)
     return run
 
 
-def judge(claim: Claim, outcome: Outcome, now: float, settings: Settings, max_retries: int | None, after: float | None = None) -> Verdict:
+def judge(
+    claim: Claim,
+    outcome: Outcome,
+    now: float,
+    settings: Settings,
+    max_retries: int | None,
+    after: float | None = None,
+) -> Verdict:
     """What becomes of a claimed job by these settings; `max_retries` is its own, if it has one, `after` as in retry.decide."""
     if outcome == "completed":
         return Verdict("completed", now)
@@ -208,4 +251,6 @@ def _own_retries(spool: Spool, file: str) -> int | None:
 
 def blank(claim: Claim, target: str) -> results.Run:
     """The record of a run of which nothing is known but its claim, and where the job goes."""
-    return results.run(claim.name.attempts, claim.file, target, claim.worker, "", units.iso(claim.name.time))
+    return results.run(
+        claim.name.attempts, claim.file, target, claim.worker, "", units.iso(claim.name.time)
+    )

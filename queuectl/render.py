@@ -39,7 +39,9 @@ def paint(text: str, word: str, *, colour: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
-def event(form: str, now: float, what: str, details: dict[str, Any], *, colour: bool = False) -> str:
+def event(
+    form: str, now: float, what: str, details: dict[str, Any], *, colour: bool = False
+) -> str:
     """One line of a log: JSON, or the local time, the event, and key=value for the rest."""
     if form == "json":
         return json.dumps({"time": units.iso(now), "event": what, **details}) + "\n"
@@ -49,7 +51,11 @@ def event(form: str, now: float, what: str, details: dict[str, Any], *, colour: 
     for key, value in details.items():
         if key != "job":
             text = f"{value:.3f}" if type(value) is float else str(value)
-            words.append(f"{key}={text}" if text.isprintable() and text and " " not in text else f"{key}={_quoted(text)}")
+            words.append(
+                f"{key}={text}"
+                if text.isprintable() and text and " " not in text
+                else f"{key}={_quoted(text)}"
+            )
     return " ".join(words) + "\n"
 
 
@@ -67,7 +73,9 @@ def printable(text: str) -> str:
     """`text` in one line, without what a terminal would obey."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text
+    )
 
 
 def is_text(value: str, encoding: str = "utf-8") -> bool:
@@ -84,7 +92,10 @@ def short(text: str, width: int) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
     """Aligned columns for a pipe or a plain terminal; with `width` the last column is cut to fit."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]
     return "\n".join(short(line, width) if width else line for line in lines)
 
 

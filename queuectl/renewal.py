@@ -84,6 +84,9 @@ def _move(source: str, target: str) -> None:
         while not disk.rename_new(source, target):
             # RACE: a newer drop has the name.
             directory, name = os.path.split(target)
-            target = os.path.join(directory, renamed(name, host.nonce()) if is_drop(name) else f"{name}.{host.nonce()}")
+            target = os.path.join(
+                directory,
+                renamed(name, host.nonce()) if is_drop(name) else f"{name}.{host.nonce()}",
+            )
     except FileNotFoundError:
         pass  # somebody else moved it

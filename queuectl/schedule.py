@@ -91,7 +91,9 @@ def check_name(text: str) -> None:
     """Refuse what cannot be the name of a schedule."""
     if not is_name(text):
         letters = "use the letters A-Z a-z 0-9 . _ - and begin with a letter or digit"
-        raise InvalidSchedule(f"{text[:140]!r} is no name for a schedule; {letters}, at most {LONGEST_NAME}")
+        raise InvalidSchedule(
+            f"{text[:140]!r} is no name for a schedule; {letters}, at most {LONGEST_NAME}"
+        )
 
 
 def tick_id(name: str, tick: int) -> str:
@@ -119,7 +121,9 @@ def from_record(record: object) -> Schedule:
         if key not in _READERS:
             raise InvalidSchedule(unknown(key, _READERS))
     try:
-        values: dict[str, Any] = {key: _READERS[key](value) for key, value in record.items() if value is not None}
+        values: dict[str, Any] = {
+            key: _READERS[key](value) for key, value in record.items() if value is not None
+        }
     except ValueError as error:
         raise InvalidSchedule(str(error)) from None
     if "job" not in values:
@@ -177,7 +181,9 @@ def _job(value: Any) -> dict[str, Any]:
     except InvalidJob as error:
         raise ValueError(f"job: {error}") from None
     if job.predecessors:
-        raise ValueError("job: after: a job that comes again and again cannot wait for one that ends once; leave it out")
+        raise ValueError(
+            "job: after: a job that comes again and again cannot wait for one that ends once; leave it out"
+        )
     return value
 
 
@@ -206,7 +212,9 @@ def ticks(schedule: Schedule, after: int) -> Iterator[int]:
     begun = schedule.created_at or 0
     after = max(after, begun)
     if schedule.every is not None:
-        return itertools.count(after + schedule.every - (after - begun) % schedule.every, schedule.every)
+        return itertools.count(
+            after + schedule.every - (after - begun) % schedule.every, schedule.every
+        )
     return cron.ticks(schedule.cron or "", cron.zone(schedule.zone or "UTC"), after)
 
 

@@ -32,9 +32,21 @@ class Selection:
     """Jobs of a spool, chosen by ids, batch, states and a name with * and ?; what is left out does not matter."""
 
     def __init__(
-        self, spool: Spool, *, ids: Iterable[str] = (), batch: str | None = None, states: Iterable[str] = (), name: str | None = None
+        self,
+        spool: Spool,
+        *,
+        ids: Iterable[str] = (),
+        batch: str | None = None,
+        states: Iterable[str] = (),
+        name: str | None = None,
     ) -> None:
-        self.spool, self.ids, self.batch, self.states, self.name = spool, tuple(ids), batch, tuple(states), name
+        self.spool, self.ids, self.batch, self.states, self.name = (
+            spool,
+            tuple(ids),
+            batch,
+            tuple(states),
+            name,
+        )
         self._members: dict[str, None] | None = None
 
     @property
@@ -46,7 +58,9 @@ class Selection:
         """The jobs that are chosen and in one of these states."""
         within = set(within)
         if self.ids:
-            yield from (entry for id in self.ids if (entry := self.find(id)) and entry.state in within)
+            yield from (
+                entry for id in self.ids if (entry := self.find(id)) and entry.state in within
+            )
             return
         for state in STATES:
             if state in within and (not self.states or state in self.states):
@@ -60,7 +74,9 @@ class Selection:
     def find(self, id: str) -> Entry | None:
         """The job that has this id, or is meant by it; None if it is not among those chosen otherwise."""
         entry = last(self.spool) if id == LAST else lookup.find(self.spool, id)
-        return entry if (not self.states or entry.state in self.states) and self._fits(entry) else None
+        return (
+            entry if (not self.states or entry.state in self.states) and self._fits(entry) else None
+        )
 
     def listed(self, limit: int) -> list[Entry]:
         """The jobs in the order of a list, `limit` in all (0: every one)."""
@@ -69,7 +85,11 @@ class Selection:
             return list(self.entries())[: limit or None]
         if self.batch is None and self.name is None:
             return lookup.select(self.spool, states, limit)
-        chosen = (entry for entry in lookup.select(self.spool, states, 0, self._batch()) if self._fits(entry))
+        chosen = (
+            entry
+            for entry in lookup.select(self.spool, states, 0, self._batch())
+            if self._fits(entry)
+        )
         return list(islice(chosen, limit or None))
 
     def _batch(self) -> dict[str, None] | None:
@@ -88,7 +108,9 @@ class Selection:
         job = lookup.read(self.spool, entry.file)
         if job is None:
             return False
-        return (self.batch in (None, job.batch)) and (self.name is None or fnmatchcase(job.name or "", self.name))
+        return (self.batch in (None, job.batch)) and (
+            self.name is None or fnmatchcase(job.name or "", self.name)
+        )
 
 
 def last(spool: Spool) -> Entry:
@@ -100,8 +122,14 @@ def last(spool: Spool) -> Entry:
         return lookup.find(spool, LAST)
     newest = _newest_of_ours(spool)
     since = ids.time_of(newest) if newest else 0.0
-    chosen = ((version[1] / 1e9, id) for id in disk.scan(spool.at("ids")) if (version := disk.version(spool.at("ids", id))))
-    later = sorted(((time, id) for time, id in chosen if time > since and not id.startswith(".")), reverse=True)
+    chosen = (
+        (version[1] / 1e9, id)
+        for id in disk.scan(spool.at("ids"))
+        if (version := disk.version(spool.at("ids", id)))
+    )
+    later = sorted(
+        ((time, id) for time, id in chosen if time > since and not id.startswith(".")), reverse=True
+    )
     newest = next((id for _, id in later if disk.links(spool.at("ids", id)) > 1), newest)
     if not newest:
         raise NoSuchJob(LAST, spool.path)

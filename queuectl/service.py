@@ -71,7 +71,9 @@ class Unit(NamedTuple):
             mark=MARK,
             description=self.spool.replace("%", "%%"),
             spool=_quoted(self.spool),
-            after="After=remote-fs.target network-online.target\nWants=network-online.target\n" if self.user else "",
+            after="After=remote-fs.target network-online.target\nWants=network-online.target\n"
+            if self.user
+            else "",
             user=f"User={_quoted(self.user)}\n" if self.user else "",
             command=" ".join([program, *(word.replace("$", "$$") for word in words)]),
             wanted="multi-user.target" if self.user else "default.target",
@@ -81,7 +83,9 @@ class Unit(NamedTuple):
 def _quoted(word: str) -> str:
     """A word as systemd reads it back."""
     if not (word.isprintable() and render.is_text(word)):
-        raise ServiceError(f"{render.printable(word)!r} cannot be written into a unit; use a path of plain letters")
+        raise ServiceError(
+            f"{render.printable(word)!r} cannot be written into a unit; use a path of plain letters"
+        )
     if word and all(c.isalnum() or c in "/._-=:,+@~" for c in word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
@@ -102,9 +106,13 @@ def install(path: str, unit: Unit, *, force: bool) -> bool:
     if old == text:
         return False
     if old is not None and not old.startswith(MARK):
-        raise ServiceError(f"{path} was not written by queuectl; choose another --name, or move it away")
+        raise ServiceError(
+            f"{path} was not written by queuectl; choose another --name, or move it away"
+        )
     if old is not None and not force:
-        raise ServiceError(f"{path} is there and says other things; --force replaces it, --print shows what it would say")
+        raise ServiceError(
+            f"{path} is there and says other things; --force replaces it, --print shows what it would say"
+        )
     disk.make_all(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.new"
     disk.write(temporary, text.encode())

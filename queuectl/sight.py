@@ -117,7 +117,8 @@ class Sight:
             oldest=self._listed.oldest(),
             is_paused=spool.is_paused(),
             workers=[
-                Worker(w["name"], w["host"] or "?", w["alive"], w["heartbeat_age"], w["job"]) for w in lookup.workers(spool, self._observer)
+                Worker(w["name"], w["host"] or "?", w["alive"], w["heartbeat_age"], w["job"])
+                for w in lookup.workers(spool, self._observer)
             ],
             rows=list(self._rows()),
             minutes=self._minutes(ended),
@@ -148,14 +149,19 @@ class Sight:
     def _first_of(self, state: str, most: int) -> First:
         now = self._now
         if state == "pending":
-            return First(lambda text: lookup.next_pending(text, now) if filename.has_shape(text) else "", most)
+            return First(
+                lambda text: lookup.next_pending(text, now) if filename.has_shape(text) else "",
+                most,
+            )
         return First(lambda text: text, most, newest=state == "dead")
 
     def _rows(self) -> Iterator[Row]:
         settings, reasons = self._spool.settings(), waiting.Reasons(self._spool, self._observer)
         for state in LISTED:
             for entry in self._entries(state):
-                if self._listed.took.get(state, 0.0) > LONG and not disk.is_there(self._spool.at(entry.file)):
+                if self._listed.took.get(state, 0.0) > LONG and not disk.is_there(
+                    self._spool.at(entry.file)
+                ):
                     continue  # it has moved on since this large directory was read
                 known = self._read(entry)
                 most = (known.job.max_retries if known.job else None) or settings.max_retries
@@ -171,18 +177,27 @@ class Sight:
         by_id, others = (first.names() for first in self._first[state])
         found = [entry for text in by_id if (entry := _entry(state, text, self._spool.now()))]
         more = (entry for text in others if (entry := _entry(state, text, self._spool.now())))
-        return (found + [entry for entry in more if self.wanted in self._read(entry).name.lower()])[:SHOWN]
+        return (found + [entry for entry in more if self.wanted in self._read(entry).name.lower()])[
+            :SHOWN
+        ]
 
     def _read(self, entry: Entry) -> Known:
         known = self._known.get(entry.file)
         if known is None:
             job = lookup.read(self._spool, entry.file)
-            what = "(cannot be read)" if job is None else render.short(render.command(job.command), 200)
+            what = (
+                "(cannot be read)"
+                if job is None
+                else render.short(render.command(job.command), 200)
+            )
             name = (job.name if job else None) or ""
             known = Known(job, name, f"{name}: {what}" if name else what, self._reason(entry))
             if job is not None:
                 # RACE: what cannot be read has moved on, or is still being written.
-                self._remember(entry.file, known._replace(job=job._replace(command="", stdin=None, meta=None, env={})))
+                self._remember(
+                    entry.file,
+                    known._replace(job=job._replace(command="", stdin=None, meta=None, env={})),
+                )
         return known
 
     def _remember(self, file: str, known: Known) -> None:
@@ -197,7 +212,9 @@ class Sight:
 
     def _minutes(self, now: float) -> list[int]:
         ends = [self._ended.ends()["completed"], self._listed.ends()["dead"]]
-        texts = [filename.stamp(now - 60 * back)[: census.MINUTE] for back in reversed(range(MINUTES))]
+        texts = [
+            filename.stamp(now - 60 * back)[: census.MINUTE] for back in reversed(range(MINUTES))
+        ]
         return [sum(counts.get(text, 0) for counts in ends) for text in texts]
 
 

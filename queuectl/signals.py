@@ -51,7 +51,10 @@ def ring(number: int, frame: FrameType | None) -> None:
 def stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
     """Let `handler` hear what stops us; but INT and HUP stay ignored if they are: nohup, or a shell's &, wants that."""
     for number in STOPS:
-        if number not in (signal.SIGINT, signal.SIGHUP) or signal.getsignal(number) != signal.SIG_IGN:
+        if (
+            number not in (signal.SIGINT, signal.SIGHUP)
+            or signal.getsignal(number) != signal.SIG_IGN
+        ):
             signal.signal(number, handler)
 
 

@@ -57,7 +57,15 @@ class Spool(Intake):
         if not disk.rename(f"{self.path}/{file}", f"{self.path}/{target}"):
             return None  # RACE: another worker won; nothing to do
         took = time.perf_counter() - began
-        self.note("claimed", name.id, state="processing", was=file, attempt=name.attempts, worker=worker, took=took)
+        self.note(
+            "claimed",
+            name.id,
+            state="processing",
+            was=file,
+            attempt=name.attempts,
+            worker=worker,
+            took=took,
+        )
         return Claim(target, name, worker)
 
     def target(self, claim: Claim, state: str, due: float) -> str:
@@ -98,7 +106,9 @@ class Spool(Intake):
     def reject(self, file: str, reason: str, name: str | None = None) -> bool:
         """Set aside what is no job: its bytes untouched, the reason beside it. False: it was not there any more."""
         kept = fitted(f"{stamp(self.now())}-", name or os.path.basename(file), 240)
-        disk.append(self.at("rejected", kept + ".reason"), reason.encode(errors="surrogateescape") + b"\n")
+        disk.append(
+            self.at("rejected", kept + ".reason"), reason.encode(errors="surrogateescape") + b"\n"
+        )
         if disk.rename(self.at(file), self.at("rejected", kept)):
             self.note("rejected", None, file=kept, reason=reason)
             return True

@@ -36,7 +36,9 @@ class Chosen(NamedTuple):
         return self.everywhere or (who.host == self.host if self.host else who.is_here)
 
 
-def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> tuple[list[str], list[str]]:
+def stop(
+    spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen
+) -> tuple[list[str], list[str]]:
     """Stop supervisors of this spool, and workers here that outlived theirs, and wait for them.
 
     Those of other hosts, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
@@ -46,7 +48,11 @@ def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> t
     chosen = _by_supervisor(spool, chosen)
     supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
     bosses = {who.worker for who in liveness.supervisors(spool)}
-    orphans = [who for who in workers if who.supervisor and who.supervisor not in bosses and chosen.has(who)]
+    orphans = [
+        who
+        for who in workers
+        if who.supervisor and who.supervisor not in bosses and chosen.has(who)
+    ]
     told = {who.pid: who for who in [*supervisors, *orphans]}
     for pid in told:
         cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
@@ -59,18 +65,28 @@ def stop(spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen) -> t
 
     def left() -> list[str]:
         here = [str(pid) for pid in _left(spool, told, workers)]
-        here += [name for worker, name in consumers.items() if (who := liveness.read(spool, worker)) and observer.is_alive(worker, who)]
+        here += [
+            name
+            for worker, name in consumers.items()
+            if (who := liveness.read(spool, worker)) and observer.is_alive(worker, who)
+        ]
         return here + [f"{who.pid} on {who.host}" for who in away if observer.runs(who)]
 
     still = left()
     while still and (deadline is None or time.monotonic() < deadline):
         time.sleep(PAUSE)
         still = left()
-    everybody = [*map(str, told), *consumers.values(), *(f"{who.pid} on {who.host}" for who in away)]
+    everybody = [
+        *map(str, told),
+        *consumers.values(),
+        *(f"{who.pid} on {who.host}" for who in away),
+    ]
     return sorted(set(everybody) - set(still)), still
 
 
-def _ask_consumers(spool: Spool, chosen: Chosen, observer: liveness.Observer, *, now: bool) -> dict[str, str]:
+def _ask_consumers(
+    spool: Spool, chosen: Chosen, observer: liveness.Observer, *, now: bool
+) -> dict[str, str]:
     """Ask the Python programs among the workers to stop, which have no supervisor: {worker: what people call it}."""
     asked = {}
     for worker, who in liveness.records(spool):
@@ -86,9 +102,15 @@ def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
     known |= {name: who.supervisor or name for name, who in liveness.records(spool) if who}
     found = []
     for text in chosen.names:
-        meant = {boss for name, boss in known.items() if name == text} or {boss for name, boss in known.items() if name.startswith(text)}
+        meant = {boss for name, boss in known.items() if name == text} or {
+            boss for name, boss in known.items() if name.startswith(text)
+        }
         if len(meant) != 1:
-            what = f"{text!r} can be a worker of {len(meant)} supervisors; write more of its name" if meant else f"no worker {text!r}"
+            what = (
+                f"{text!r} can be a worker of {len(meant)} supervisors; write more of its name"
+                if meant
+                else f"no worker {text!r}"
+            )
             raise NoSuchWorker(f"{what}; 'queuectl worker list' shows them")
         found += list(meant)
     return chosen._replace(names=tuple(found))
@@ -98,7 +120,13 @@ def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:
     return who.is_here and bool(disk.is_held(spool.at("workers", who.worker + end)))
 
 
-def _left(spool: Spool, told: dict[int, liveness.Record], workers: list[liveness.Record]) -> list[int]:
+def _left(
+    spool: Spool, told: dict[int, liveness.Record], workers: list[liveness.Record]
+) -> list[int]:
     """Those that were told to stop and still run, or have a worker that does."""
     busy = {who.supervisor for who in workers if _is_held(spool, who, ".lock")}
-    return [pid for pid, who in told.items() if host.is_running(pid) or who.worker in busy or who.supervisor in busy]
+    return [
+        pid
+        for pid, who in told.items()
+        if host.is_running(pid) or who.worker in busy or who.supervisor in busy
+    ]

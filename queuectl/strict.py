@@ -52,7 +52,9 @@ def _decode(data: bytes) -> object:
     except UnicodeDecodeError as error:
         raise Unfinished(f"is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise Unfinished(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise Unfinished(
+            f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
     except RecursionError:
         raise InvalidJob("is nested too deeply") from None
     except InvalidJob:
@@ -115,7 +117,14 @@ def kind(value: object) -> str:
     """What kind of JSON value this is, in words."""
     if value is None:
         return "null"
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    kinds = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds[type(value)]
 
 
@@ -132,10 +141,14 @@ def writer(comma: str, colon: str, *, ascii_only: bool) -> Callable[[object, int
     """What makes JSON of a value and 0, in pieces. JSONEncoder makes one of these anew for each value."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        encode = json.JSONEncoder(ensure_ascii=ascii_only, separators=(comma, colon), check_circular=False).encode
+        encode = json.JSONEncoder(
+            ensure_ascii=ascii_only, separators=(comma, colon), check_circular=False
+        ).encode
         return lambda value, _: encode(value)
     quote = json.encoder.encode_basestring_ascii if ascii_only else json.encoder.encode_basestring
-    pieces: Callable[[object, int], Iterable[str]] = make(None, _refuse, quote, None, colon, comma, False, False, True)
+    pieces: Callable[[object, int], Iterable[str]] = make(
+        None, _refuse, quote, None, colon, comma, False, False, True
+    )
     return pieces
 
 

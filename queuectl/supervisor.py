@@ -46,7 +46,14 @@ class Supervisor:
     """Runs `count` workers on a spool until it is told to stop, `duration` is over, or with `drain` all is done."""
 
     def __init__(
-        self, spool: Spool, count: int, log: Log, *, drain: bool = False, duration: float | None = None, turns: Turns | None = None
+        self,
+        spool: Spool,
+        count: int,
+        log: Log,
+        *,
+        drain: bool = False,
+        duration: float | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.turns = turns
         self.spool, self.count, self.log, self.drain = spool, count, log, drain
@@ -123,7 +130,11 @@ class Supervisor:
             self.chores.notifier.stopping()
             self.log.event("stopping", now=self.stopping > 1, workers=len(self.crew.hands))
             self.crew.tell(signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
-        while not self.stopping and len(self.crew.hands) < self.count and time.monotonic() >= self.respawn:
+        while (
+            not self.stopping
+            and len(self.crew.hands) < self.count
+            and time.monotonic() >= self.respawn
+        ):
             with self.chores.complaining():
                 self.respawn = time.monotonic() + RESPAWN  # should it fail
                 self.crew.hire(self._work)
@@ -132,7 +143,14 @@ class Supervisor:
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
         turns = self.turns.descriptors() if self.turns else []
-        return [*turns, self.wake, self.waker, self.chores.lock, *self.chores.pulse.descriptors(), *self.crew.descriptors()]
+        return [
+            *turns,
+            self.wake,
+            self.waker,
+            self.chores.lock,
+            *self.chores.pulse.descriptors(),
+            *self.crew.descriptors(),
+        ]
 
     def _work(self, line: wire.Line) -> None:
         """The life of a worker, in the process that was just forked for it."""
@@ -142,7 +160,9 @@ class Supervisor:
         try:
             life.live(self.spool, self.name, line, self.log)
         except Exception as error:
-            self.log.event("worker_died", pid=os.getpid(), reason=f"{type(error).__name__}: {error}")
+            self.log.event(
+                "worker_died", pid=os.getpid(), reason=f"{type(error).__name__}: {error}"
+            )
             raise
 
     def _reap(self) -> None:
@@ -157,7 +177,9 @@ class Supervisor:
             if pid == self.flusher.pid:
                 self.flusher.ended(status)
             elif self.chores.pulse.ended(pid):
-                self.chores.warn("somebody has ended the guard: commands will run on, should the spool not answer")
+                self.chores.warn(
+                    "somebody has ended the guard: commands will run on, should the spool not answer"
+                )
             elif self.sentry.ended(pid):
                 self.dealer.unseen = True
             elif pid in self.crew.hands:
@@ -173,7 +195,12 @@ class Supervisor:
         if self.turns:
             self.turns.end(hand.pid)
         if status and not self.stopping:
-            self.log.event("worker_died", worker=hand.name, pid=hand.pid, code=os.waitstatus_to_exitcode(status))
+            self.log.event(
+                "worker_died",
+                worker=hand.name,
+                pid=hand.pid,
+                code=os.waitstatus_to_exitcode(status),
+            )
         young = status != 0 and time.monotonic() - hand.started < RESPAWN
         self.young = min(self.young + 1, MOST_YOUNG) if young else 0
         if young:
@@ -210,7 +237,11 @@ class Supervisor:
             self.dealer.deal(list(self.crew.hands.values()), self._poll_interval())
             if self.drain and self.dealer.is_ending():
                 self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
-            if self.drain and 0 < len(hands) == len(self.crew.hands) and self.dealer.is_drained(hands):
+            if (
+                self.drain
+                and 0 < len(hands) == len(self.crew.hands)
+                and self.dealer.is_drained(hands)
+            ):
                 if self.chores.is_new:
                     self.dealer.unseen = True  # they come next, and may find something to do
                 else:
@@ -234,7 +265,9 @@ class Supervisor:
 
     def _sleep(self) -> None:
         """Wait until something happens, and take note of it."""
-        if self.stopping and not (self.quiet and (self.crew.hands or self.chores.is_busy(self.stopping))):
+        if self.stopping and not (
+            self.quiet and (self.crew.hands or self.chores.is_busy(self.stopping))
+        ):
             return
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
@@ -252,7 +285,10 @@ class Supervisor:
                 self._listen(by_reader[fd])
             elif self.turns and fd == self.turns.reader:
                 if not self.turns.hear():
-                    self.turns, self.stopping = None, max(self.stopping, 1)  # who started us is gone
+                    self.turns, self.stopping = (
+                        None,
+                        max(self.stopping, 1),
+                    )  # who started us is gone
             else:
                 self._hear()
 
@@ -266,7 +302,9 @@ class Supervisor:
                 times.append(self.ends)
             if len(self.crew.hands) < self.count:
                 times.append(self.respawn)
-            if (wakes := self.dealer.wakes_at(self.crew.known(), self._poll_interval())) is not None:
+            if (
+                wakes := self.dealer.wakes_at(self.crew.known(), self._poll_interval())
+            ) is not None:
                 times.append(wakes)
             if (starts := self.sentry.wakes_at()) is not None:
                 times.append(starts)

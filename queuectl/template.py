@@ -52,9 +52,15 @@ def indices(text: str) -> list[int]:
     found: dict[int, None] = {}
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
-        first, last, step = (None if group is None else int(group) for group in match.groups()) if match else (None, None, None)
+        first, last, step = (
+            (None if group is None else int(group) for group in match.groups())
+            if match
+            else (None, None, None)
+        )
         if first is None or (last is not None and last < first) or step == 0:
-            raise ValueError(f"{part.strip()!r} is no array; write 1-100, 1-100:5 (every fifth) or 1,3,7-9")
+            raise ValueError(
+                f"{part.strip()!r} is no array; write 1-100, 1-100:5 (every fifth) or 1,3,7-9"
+            )
         span = range(first, (first if last is None else last) + 1, step or 1)
         if len(span) + len(found) > MOST:
             raise ValueError(f"{text!r} has more than {MOST} jobs, the most of one array")
@@ -70,12 +76,16 @@ def with_index(record: dict[str, Any], index: int) -> dict[str, Any]:
 def with_line(record: dict[str, Any], line: str) -> dict[str, Any]:
     """The job for one line. If no word of its command has a `{}`, nor QUEUECTL_LINE, the line is its last word."""
     command = record.get("command")
-    if isinstance(command, list) and not any(SLOT in word for word in command if isinstance(word, str)):
+    if isinstance(command, list) and not any(
+        SLOT in word for word in command if isinstance(word, str)
+    ):
         record = {**record, "command": [*command, SLOT]}
     return _filled(record, line, LINE, lambda command: _quoted(line).join(slots(command)))
 
 
-def _filled(record: dict[str, Any], value: str, variable: str, shell: Callable[[str], str]) -> dict[str, Any]:
+def _filled(
+    record: dict[str, Any], value: str, variable: str, shell: Callable[[str], str]
+) -> dict[str, Any]:
     filled = dict(record)
     for key in FIELDS:
         filled |= {key: _replaced(record[key], value)} if key in record else {}
@@ -106,12 +116,20 @@ def slots(command: str) -> tuple[str, ...]:
         char = command[at]
         if command.startswith(SLOT, at):
             if why or quote:
-                where = f"after {why}" if why else f"inside {'single' if quote == _SINGLE else 'double'} quotes"
+                where = (
+                    f"after {why}"
+                    if why
+                    else f"inside {'single' if quote == _SINGLE else 'double'} quotes"
+                )
                 raise InvalidJob(_refusal(command, at, where), "command")
             parts.append(command[start:at])
             start = at = at + len(SLOT)
             continue
-        if quote != _SINGLE and not why and (found := (_INTRICATE_QUOTED if quote else _INTRICATE).match(command, at)):
+        if (
+            quote != _SINGLE
+            and not why
+            and (found := (_INTRICATE_QUOTED if quote else _INTRICATE).match(command, at))
+        ):
             why = repr(found.group())
         if char == "\\" and quote != _SINGLE:
             at += 1  # the next character stands for itself

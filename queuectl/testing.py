@@ -43,7 +43,12 @@ class SpoolUnderTest(Spool):
     """A spool with workers on demand."""
 
     def drain(
-        self, *, count: int = 1, timeout: float = 60.0, fail_on_dead: bool = False, settings: Mapping[str, object] | None = None
+        self,
+        *,
+        count: int = 1,
+        timeout: float = 60.0,
+        fail_on_dead: bool = False,
+        settings: Mapping[str, object] | None = None,
     ) -> list[Result]:
         """Run what is due, and what becomes due by that, with `count` workers; how each job that ended by this did.
 
@@ -54,19 +59,33 @@ class SpoolUnderTest(Spool):
         before = self._ended()
         if self._is_due():
             with tempfile.TemporaryFile() as log:
-                self._run(log, count, timeout, {"backoff_max": 0, "shutdown_grace": GRACE, **(settings or {})})
+                self._run(
+                    log,
+                    count,
+                    timeout,
+                    {"backoff_max": 0, "shutdown_grace": GRACE, **(settings or {})},
+                )
         results = self.wait_all(sorted(self._ended() - before))
         dead = [result for result in results if result.state == "dead"]
         if fail_on_dead and dead:
-            raise AssertionError("\n".join(f"job {job.id} is dead: {job.reason}\n{job.stderr_tail}".rstrip() for job in dead))
+            raise AssertionError(
+                "\n".join(
+                    f"job {job.id} is dead: {job.reason}\n{job.stderr_tail}".rstrip()
+                    for job in dead
+                )
+            )
         return results
 
-    def _run(self, log: IO[bytes], count: int, timeout: float, settings: Mapping[str, object]) -> None:
+    def _run(
+        self, log: IO[bytes], count: int, timeout: float, settings: Mapping[str, object]
+    ) -> None:
         __tracebackhide__ = True
         words = ["worker", "start", "--drain", "--count", str(count)]
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
+        env = {
+            name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
+        }
         process = subprocess.Popen(
             [sys.executable, "-m", "queuectl", "--spool", self.path, *words],
             stdin=subprocess.DEVNULL,
@@ -90,7 +109,9 @@ class SpoolUnderTest(Spool):
             if time.monotonic() > deadline:
                 return False
             if not self._is_due():
-                process.send_signal(signal.SIGTERM)  # what is left is delayed: nobody waits for that
+                process.send_signal(
+                    signal.SIGTERM
+                )  # what is left is delayed: nobody waits for that
                 process.wait(STOP_PATIENCE)
             time.sleep(PAUSE)
         return True
@@ -103,7 +124,11 @@ class SpoolUnderTest(Spool):
         if self.drops() or self.submissions():
             return True
         soon = self.now() + SOON
-        return any(entry.name.time <= soon for state in ("pending", "failed") for entry in self.entries(state))
+        return any(
+            entry.name.time <= soon
+            for state in ("pending", "failed")
+            for entry in self.entries(state)
+        )
 
     def _ended(self) -> set[str]:
         """The ids of the jobs that have ended."""

@@ -38,7 +38,9 @@ PATIENCE, LONGEST_PATIENCE = 1.0, 60.0
 class Ticker:
     """Ticks for a spool. `moved` hears that a job has come into it; `wakes_at` is when to look next, by the monotonic clock."""
 
-    def __init__(self, spool: Spool, log: Log, warn: Callable[[str], None], moved: Callable[[], None]) -> None:
+    def __init__(
+        self, spool: Spool, log: Log, warn: Callable[[str], None], moved: Callable[[], None]
+    ) -> None:
         self._spool, self._log, self._warn, self._moved = spool, log, warn, moved
         self._known: dict[str, tuple[object, Schedule]] = {}
         self._told: dict[str, str] = {}
@@ -89,11 +91,15 @@ class Ticker:
         now, last = self._spool.now(), timetable.since(self._spool, name, schedule)
         due = rules.due(schedule, last, now)
         if due.missed is not None:
-            self._log.event("missed", schedule=name, catch_up=schedule.catch_up, made_up=len(due.ticks))
+            self._log.event(
+                "missed", schedule=name, catch_up=schedule.catch_up, made_up=len(due.ticks)
+            )
             timetable.remember(self._spool, name, due.missed)
         for tick in due.ticks[:BATCH]:
             # RACE: another supervisor may be ahead of us.
-            if timetable.since(self._spool, name, schedule) < tick and not self._create(name, schedule, tick):
+            if timetable.since(self._spool, name, schedule) < tick and not self._create(
+                name, schedule, tick
+            ):
                 return now + min(LONGEST_PATIENCE, PATIENCE * 2.0 ** min(self._met[name][1] - 1, 6))
         self._met.pop(name, None)
         return now if len(due.ticks) > BATCH else rules.following(schedule, max(last, int(now)))
@@ -115,7 +121,9 @@ class Ticker:
                 return False
         except KeyTaken as error:
             # What is unique comes once at a time: while the last one runs there is no other.
-            self._log.event("skipped", schedule=name, tick=str(job.id), unique=error.key, holder=error.holder)
+            self._log.event(
+                "skipped", schedule=name, tick=str(job.id), unique=error.key, holder=error.holder
+            )
         else:
             self._log.event("ticked", job=job.id, schedule=name)
             self._moved()

@@ -80,7 +80,10 @@ def read(spool: Spool, kept: Kept) -> Schedule:
     except InvalidSchedule as error:
         raise ScheduleDamaged(path, str(error)) from None
     if not spool.trusts(content.status.st_uid):
-        raise ScheduleDamaged(path, f"belongs to user {content.status.st_uid}, who is neither us nor the owner of the spool")
+        raise ScheduleDamaged(
+            path,
+            f"belongs to user {content.status.st_uid}, who is neither us nor the owner of the spool",
+        )
     if found.created_at is None:
         found = found._replace(created_at=int(disk.modified(path) or spool.now()))
     return found
@@ -126,13 +129,20 @@ def _checked(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) ->
     if record.get("cron") is not None and record.get("zone") is None:
         record["zone"] = host.zone()
         if record["zone"] is None:
-            raise InvalidSchedule("zone: this machine's has no name that others know; name one with --zone, such as Europe/Berlin")
+            raise InvalidSchedule(
+                "zone: this machine's has no name that others know; name one with --zone, such as Europe/Berlin"
+            )
     now = int(spool.now())
     found = rules.from_record({**record, "created_at": units.iso(now)})
-    largest = max(len(found.to_bytes()), len(found.job_at(name, now)._replace(created_at=float(now)).to_bytes()))
+    largest = max(
+        len(found.to_bytes()),
+        len(found.job_at(name, now)._replace(created_at=float(now)).to_bytes()),
+    )
     most = spool.settings().max_job_size
     if largest > most:
-        raise InvalidSchedule(f"has {largest} bytes and the limit is {most}; put its data into a file, or set max_job_size")
+        raise InvalidSchedule(
+            f"has {largest} bytes and the limit is {most}; put its data into a file, or set max_job_size"
+        )
     return found.to_bytes()
 
 
@@ -193,7 +203,10 @@ def run(spool: Spool, name: str) -> str:
 
 def last(spool: Spool, name: str) -> int | None:
     """The time until which all ticks of a schedule have been dealt with, as far as somebody remembers."""
-    path, cure = spool.at(PLACE, name + LAST), "'queuectl doctor --fix' lets the schedule begin anew"
+    path, cure = (
+        spool.at(PLACE, name + LAST),
+        "'queuectl doctor --fix' lets the schedule begin anew",
+    )
     try:
         text = disk.read(path, LARGEST_LAST).data.decode(errors="replace").strip()
         tick = int(units.instant(text))
@@ -251,8 +264,14 @@ def records(spool: Spool) -> list[dict[str, Any]]:
 
 def record(spool: Spool, kept: Kept) -> dict[str, Any]:
     """One schedule as `schedule list --json` shows it; one that is damaged says why."""
-    empty = dict.fromkeys(("cron", "every", "zone", "catch_up", "command", "next_at", "last_at", "created_at"))
-    shown: dict[str, Any] = {"name": kept.name, "state": "paused" if kept.end == PAUSED else "active", "file": kept.file}
+    empty = dict.fromkeys(
+        ("cron", "every", "zone", "catch_up", "command", "next_at", "last_at", "created_at")
+    )
+    shown: dict[str, Any] = {
+        "name": kept.name,
+        "state": "paused" if kept.end == PAUSED else "active",
+        "file": kept.file,
+    }
     try:
         found = read(spool, kept)
         shown |= {**empty, **found.to_dict(), "reason": None}

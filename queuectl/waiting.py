@@ -34,23 +34,41 @@ class Reasons:
         if entry.state not in ("pending", "failed"):
             return None
         if entry.name.time > self._now:
-            attempt = f" (attempt {entry.name.attempts + 1} of {max_retries})" if entry.name.attempts else ""
+            attempt = (
+                f" (attempt {entry.name.attempts + 1} of {max_retries})"
+                if entry.name.attempts
+                else ""
+            )
             return f"due in {units.ago(entry.name.time - self._now)}{attempt}"
         return self._of_all() or self._of_others(job)
 
     def _of_all(self) -> str:
         """What keeps every job from running."""
         if self._common is None:
-            self._common = "paused" if self._spool.is_paused() else "" if self._has_workers() else "no worker is alive"
+            self._common = (
+                "paused"
+                if self._spool.is_paused()
+                else ""
+                if self._has_workers()
+                else "no worker is alive"
+            )
         return self._common
 
     def _has_workers(self) -> bool:
-        return any(who and self._observer.is_alive(name, who) for name, who in liveness.records(self._spool))
+        return any(
+            who and self._observer.is_alive(name, who)
+            for name, who in liveness.records(self._spool)
+        )
 
     def _of_others(self, job: Job | None) -> str | None:
         block = blocked.by_others(self._spool, job) if job and job.predecessors else None
         if block:
             return block.reason or blocked.waits_for(f"{block.key}/")
-        if job and job.limit and disk.is_there(self._spool.at("limits", job.limit)) and not limits.free(self._spool, job.limit):
+        if (
+            job
+            and job.limit
+            and disk.is_there(self._spool.at("limits", job.limit))
+            and not limits.free(self._spool, job.limit)
+        ):
             return blocked.waits_for(f"{blocked.LIMIT}{job.limit}/")
         return None

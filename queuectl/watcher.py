@@ -101,7 +101,11 @@ class Sentry:
 
     def wakes_at(self) -> float | None:
         """When a watch can be started, by the monotonic clock; None: none is wanted, or there is one."""
-        return self._starts_at(self._rests_since) if self._watch is None and self._rests_since is not None else None
+        return (
+            self._starts_at(self._rests_since)
+            if self._watch is None and self._rests_since is not None
+            else None
+        )
 
     def hear(self) -> bool:
         """Listen to the watch: whether it rang. A dead one is dropped."""
@@ -111,7 +115,9 @@ class Sentry:
             return False
         if DEAF in said:
             if not self._rearm:
-                self._warn("the system has no watch left for pending/; new jobs are found by looking every poll_interval")
+                self._warn(
+                    "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
+                )
             self._rearm = time.monotonic() + REARM
         return RANG in said
 

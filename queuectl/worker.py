@@ -25,7 +25,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from queuectl import admission, attempt, cancellation, disk, executor, filing, inbox, liveness, units
+from queuectl import (
+    admission,
+    attempt,
+    cancellation,
+    disk,
+    executor,
+    filing,
+    inbox,
+    liveness,
+    units,
+)
 from queuectl.config import Settings
 from queuectl.errors import Locked
 from queuectl.filename import decode, encode, id_of
@@ -54,8 +64,16 @@ PATIENCE = 1.0
 class Worker:
     """One worker process. `line` leads to its supervisor."""
 
-    def __init__(self, spool: Spool, record: liveness.Record, line: Line, log: Log, listener: Listener) -> None:
-        self.spool, self.record, self.line, self.log, self.listener = spool, record, line, log, listener
+    def __init__(
+        self, spool: Spool, record: liveness.Record, line: Line, log: Log, listener: Listener
+    ) -> None:
+        self.spool, self.record, self.line, self.log, self.listener = (
+            spool,
+            record,
+            line,
+            log,
+            listener,
+        )
         self.name = record.worker
         self.stopping = self.now = False
         self.cancelling, self.stuck = False, ""
@@ -131,7 +149,9 @@ class Worker:
             self.take(claim)
             self._insist(claim.name.id, self.gate.leave)
         elif decode(os.path.basename(hint.text)) is None:
-            self._set_aside(hint.text, "the name has the form of a full name, but there is no such time")
+            self._set_aside(
+                hint.text, "the name has the form of a full name, but there is no such time"
+            )
         else:
             self.lost += 1
 
@@ -160,7 +180,9 @@ class Worker:
             self.listener.hear(PATIENCE)
             return
         if isinstance(answer, admission.Admitted):
-            self.line.put_off("admitted", answer.file)  # it goes with what is sent next, which is soon
+            self.line.put_off(
+                "admitted", answer.file
+            )  # it goes with what is sent next, which is soon
         elif isinstance(answer, admission.Broken):
             self.line.send("broken", f"{answer.mark} {drop}")
         elif isinstance(answer, admission.Rejected):
@@ -192,7 +214,9 @@ class Worker:
             self.log.event("unstuck", worker=self.name)
         self.stuck = ""
         self.claim, self.cancelling = claim, False
-        self.log.put_off("started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name)
+        self.log.put_off(
+            "started", job=claim.name.id, attempt=claim.name.attempts, worker=self.name
+        )
         try:
             ended = self.attempts.run(claim, job, settings)
         except executor.Full as error:
@@ -230,11 +254,19 @@ class Worker:
         if passage == "lost":
             self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)
         else:
-            self.log.event("blocked" if passage == "blocked" else "dead", job=claim.name.id, reason=self.gate.why)
+            self.log.event(
+                "blocked" if passage == "blocked" else "dead",
+                job=claim.name.id,
+                reason=self.gate.why,
+            )
 
     def _give_up(self, claim: Claim, error: OSError | Locked) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
-        what, file = (error.strerror, str(error.filename)) if isinstance(error, OSError) else (str(error), claim.file)
+        what, file = (
+            (error.strerror, str(error.filename))
+            if isinstance(error, OSError)
+            else (str(error), claim.file)
+        )
         why = f"cannot start jobs: {what}; claiming none until that works again"
         if why != self.stuck:
             self.log.event("stuck", worker=self.name, reason=why, file=file)
@@ -252,7 +284,11 @@ class Worker:
         """Whether somebody wants the running command ended."""
         if self.now:
             return "interrupted"
-        if self.cancelling and self.claim and cancellation.is_requested(self.spool, self.claim.file):
+        if (
+            self.cancelling
+            and self.claim
+            and cancellation.is_requested(self.spool, self.claim.file)
+        ):
             return "cancelled"
         return None
 
@@ -267,7 +303,9 @@ class Worker:
         id = claim.name.id
         tails = self._insist(id, self.attempts.end, settings.output_tail)
         end = filing.End(ended, tails, self.record.host)
-        filed = filing.file(self.spool, claim, job, end, settings, functools.partial(self._insist, id))
+        filed = filing.file(
+            self.spool, claim, job, end, settings, functools.partial(self._insist, id)
+        )
         if filed is None:
             self.log.event("lost_claim", job=id, attempt=claim.name.attempts)
             return
@@ -275,7 +313,11 @@ class Worker:
         run, verdict = filed
         # CRASH: dying before those that wait for this end are told leaves them asleep; our rescue wakes them.
         self._insist(id, self.gate.ended, id, job, verdict.state)
-        details = {key: run[key] for key in ("attempt", "duration", "exit_code", "reason") if run[key] is not None}
+        details = {
+            key: run[key]
+            for key in ("attempt", "duration", "exit_code", "reason")
+            if run[key] is not None
+        }
         if verdict.state == "failed":
             details["retry_at"] = units.iso(verdict.due)
         self.log.put_off(verdict.state, job=id, **details)
@@ -290,7 +332,11 @@ class Worker:
                 if self.now:
                     raise
                 if not told:
-                    self.log.event("stuck", job=id, reason=f"cannot write what became of it: {error}; trying again until it works")
+                    self.log.event(
+                        "stuck",
+                        job=id,
+                        reason=f"cannot write what became of it: {error}; trying again until it works",
+                    )
                     told = True
                 self._restore()
                 self.listener.hear(PATIENCE)

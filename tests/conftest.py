@@ -14,8 +14,16 @@ from tests.support import Command
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What CI asks for besides."""
-    parser.addoption("--every-error", action="store_true", help="each disk call lies and fails in every way, not in one of them")
-    parser.addoption("--pictures", metavar="DIR", help="write the pictures of the dashboard that are in the documents")
+    parser.addoption(
+        "--every-error",
+        action="store_true",
+        help="each disk call lies and fails in every way, not in one of them",
+    )
+    parser.addoption(
+        "--pictures",
+        metavar="DIR",
+        help="write the pictures of the dashboard that are in the documents",
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

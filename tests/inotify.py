@@ -15,13 +15,23 @@ def allow(count: int) -> str:
 
 def allow_in(pid: int, count: int) -> None:
     """Set how many instances and watches there may be in the namespace of a process."""
-    words = ["nsenter", "--user", f"--target={pid}", "--preserve-credentials", "sh", "-c", allow(count)]
+    words = [
+        "nsenter",
+        "--user",
+        f"--target={pid}",
+        "--preserve-credentials",
+        "sh",
+        "-c",
+        allow(count),
+    ]
     subprocess.run(words, check=True)
 
 
 def _why_not() -> str:
     try:
-        done = subprocess.run([*NAMESPACE, "sh", "-c", allow(1)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*NAMESPACE, "sh", "-c", allow(1)], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         return "there is no unshare(1) here"
     return "" if done.returncode == 0 else f"no user namespaces here: {done.stderr.strip()}"

@@ -43,7 +43,9 @@ class Command:
     def __init__(self, spool: Path) -> None:
         self.spool = spool
 
-    def run(self, *words: str, input: str | bytes | None = None, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, input: str | bytes | None = None, cwd: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run it and answer everything."""
         data = input.encode() if isinstance(input, str) else input
         done = subprocess.run(
@@ -62,7 +64,9 @@ class Command:
 
     def __call__(self, *words: str, code: int = 0, **options: Any) -> str:
         done = self.run(*words, **options)
-        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, (
+            f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
     def json(self, *words: str, **options: Any) -> Any:
@@ -72,7 +76,9 @@ class Command:
     def refusal(self, *words: str, code: int, **options: Any) -> str:
         """Run it where it must refuse: the one line of its error."""
         done = self.run(*words, **options)
-        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, (
+            f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         assert done.stdout == ""
         return done.stderr.strip().splitlines()[-1]
 
@@ -87,7 +93,17 @@ class Workers:
         self.log_path = self.spool.parent / f"workers-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "queuectl", "worker", "start", "--log-format", "json", *self.words],
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-m",
+                    "queuectl",
+                    "worker",
+                    "start",
+                    "--log-format",
+                    "json",
+                    *self.words,
+                ],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=environment(self.spool, **self.env),
@@ -102,12 +118,18 @@ class Workers:
             self.process.wait(20)
         finally:
             self.kill()
-            for name in os.listdir(self.spool / "workers") if (self.spool / "workers").is_dir() else ():
+            for name in (
+                os.listdir(self.spool / "workers") if (self.spool / "workers").is_dir() else ()
+            ):
                 processes.end_all(name.rpartition(".")[0], 0)
 
     def kill(self) -> None:
         """SIGKILL the supervisor and all its workers at once."""
-        pids = [self.process.pid, *(record["pid"] for record in self.records())] if self.process.poll() is None else []
+        pids = (
+            [self.process.pid, *(record["pid"] for record in self.records())]
+            if self.process.poll() is None
+            else []
+        )
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -147,4 +169,8 @@ def names(spool: Path, state: str) -> list[str]:
 
 def ids_in(spool: Path, state: str) -> list[str]:
     """The ids of the jobs in a state."""
-    return sorted(name.split("-", 3)[3].removesuffix(".json") for name in names(spool, state) if name.endswith(".json"))
+    return sorted(
+        name.split("-", 3)[3].removesuffix(".json")
+        for name in names(spool, state)
+        if name.endswith(".json")
+    )

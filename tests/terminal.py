@@ -80,7 +80,11 @@ class Terminal:
         """Wait for the end: the exit code, or minus the number of the signal."""
         until(lambda: not self._read())
         self.process.wait()
-        return self.process.exitstatus if self.process.signalstatus is None else -self.process.signalstatus
+        return (
+            self.process.exitstatus
+            if self.process.signalstatus is None
+            else -self.process.signalstatus
+        )
 
     @classmethod
     def refusal(cls, *words, **env):
@@ -93,5 +97,9 @@ class Terminal:
 
     def is_as_before(self):
         """Whether the terminal is as it was: its modes, and the screen that was there."""
-        left = self.raw.rindex("\x1b[?1049l") > self.raw.rindex("\x1b[?1049h") if "\x1b[?1049h" in self.raw else True
+        left = (
+            self.raw.rindex("\x1b[?1049l") > self.raw.rindex("\x1b[?1049h")
+            if "\x1b[?1049h" in self.raw
+            else True
+        )
         return left and termios.tcgetattr(self.process.child_fd)[:4] == self.modes

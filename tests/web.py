@@ -35,7 +35,9 @@ class Dashboard:
         except BaseException:
             self.__exit__()
             raise
-        self.http = httpx.Client(base_url=self.url, auth=self.auth, timeout=PATIENCE, trust_env=False)
+        self.http = httpx.Client(
+            base_url=self.url, auth=self.auth, timeout=PATIENCE, trust_env=False
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,13 +66,19 @@ class Dashboard:
 
     def post(self, path: str, body: object = None, code: int = 200) -> dict:
         """POST JSON to the API."""
-        answer = self.http.post(path, content=json.dumps(body if body is not None else {}), headers={"content-type": "application/json"})
+        answer = self.http.post(
+            path,
+            content=json.dumps(body if body is not None else {}),
+            headers={"content-type": "application/json"},
+        )
         assert answer.status_code == code, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     def form(self, path: str, code: int = 200, **fields: str | list[str]) -> httpx.Response:
         """POST a form as a page of this dashboard would."""
-        answer = self.http.post(path, data={"token": self.token, **fields}, headers={"origin": self.url})
+        answer = self.http.post(
+            path, data={"token": self.token, **fields}, headers={"origin": self.url}
+        )
         assert answer.status_code == code, f"{path}: {answer.status_code} {answer.text}"
         return answer
 
@@ -81,7 +89,16 @@ class Dashboard:
 
     def counted(self, **jobs: int) -> None:
         """Wait until the dashboard has counted so many jobs in these states."""
-        until(lambda: {state: count for state, count in self.get("/api/status").json()["jobs"].items() if state in jobs} == jobs)
+        until(
+            lambda: (
+                {
+                    state: count
+                    for state, count in self.get("/api/status").json()["jobs"].items()
+                    if state in jobs
+                }
+                == jobs
+            )
+        )
 
     def stream(self, path: str) -> "Stream":
         """Read a stream of events in the background."""
@@ -92,7 +109,9 @@ class Stream:
     """The events of a stream, as they come."""
 
     def __init__(self, dashboard: Dashboard, path: str) -> None:
-        self.client = httpx.Client(base_url=dashboard.url, auth=dashboard.auth, timeout=None, trust_env=False)
+        self.client = httpx.Client(
+            base_url=dashboard.url, auth=dashboard.auth, timeout=None, trust_env=False
+        )
         self.path = path
         self.events: list[tuple[str, dict]] = []
         self.thread = threading.Thread(target=self._read, daemon=True)

@@ -36,7 +36,9 @@ def _once(put: Callable[[list[str]], object], argv: list[str], fifo: int) -> int
     return int(os.read(fifo, 64)) - enqueued
 
 
-def wake(module: Any, count: int, pause: float, gap: float, fifo: str, mark: str) -> dict[str, list[int]]:
+def wake(
+    module: Any, count: int, pause: float, gap: float, fifo: str, mark: str
+) -> dict[str, list[int]]:
     """Enqueue one at a time on an idle system."""
     put, argv = module.put(), [mark, fifo]
     reader = os.open(fifo, os.O_RDWR)

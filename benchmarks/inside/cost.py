@@ -104,7 +104,9 @@ def _collect(patience: float) -> None:
 
 def _run(words: argparse.Namespace) -> dict[str, float]:
     for argv in words.before:
-        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=PATIENCE)
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=PATIENCE
+        )
     before, began = _used(words.servers), time.perf_counter()
     process = subprocess.Popen(words.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     if words.tally:
@@ -126,7 +128,9 @@ def main() -> None:
     """Run it and say what it cost."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tally", nargs=2)
-    parser.add_argument("--servers", type=lambda text: [int(pid) for pid in text.split(",") if pid], default=[])
+    parser.add_argument(
+        "--servers", type=lambda text: [int(pid) for pid in text.split(",") if pid], default=[]
+    )
     parser.add_argument("--before", type=json.loads, default=[])
     parser.add_argument("argv", nargs="+")
     words = parser.parse_args()

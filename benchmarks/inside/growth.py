@@ -60,7 +60,11 @@ def _record(spool: Spool) -> None:
     name = Name(time.time(), 5, 1, SHOWN)
     _put(spool.at("completed", encode(name)), DATA)
     claim = f"processing/nobody/{encode(name)}"
-    results.append(spool.at("results"), SHOWN, {"attempt": 1, "claim": claim, "to": f"completed/{encode(name)}", "outcome": "completed"})
+    results.append(
+        spool.at("results"),
+        SHOWN,
+        {"attempt": 1, "claim": claim, "to": f"completed/{encode(name)}", "outcome": "completed"},
+    )
 
 
 class _Wire(Line):
@@ -104,7 +108,11 @@ def _complete(spool: Spool, file: str, worker: str) -> bool:
     if claim is None:
         return False
     target = spool.target(claim, "completed", time.time())
-    results.append(spool.at("results"), claim.name.id, {"attempt": 1, "claim": claim.file, "to": target, "outcome": "completed"})
+    results.append(
+        spool.at("results"),
+        claim.name.id,
+        {"attempt": 1, "claim": claim.file, "to": target, "outcome": "completed"},
+    )
     return spool.file(claim, target)
 
 

@@ -42,7 +42,11 @@ def work(spool: str, share: int, width: int) -> None:
     os.mkdir(f"{spool}/processing/{mine}")
     os.setsid()
     names = sorted(os.listdir(f"{spool}/pending"))
-    environ, null, make = dict(os.environ), os.open(os.devnull, os.O_RDONLY), json.JSONEncoder(separators=(",", ":")).encode
+    environ, null, make = (
+        dict(os.environ),
+        os.open(os.devnull, os.O_RDONLY),
+        json.JSONEncoder(separators=(",", ":")).encode,
+    )
     logs = [_log(f"{spool}/logs") for _ in range(2)]
     for name in [*names[share::width], *names]:
         id = name.partition("-")[2]
@@ -54,7 +58,10 @@ def work(spool: str, share: int, width: int) -> None:
         with open(f"{spool}/{claim}", "rb", buffering=0) as file:
             command = json.loads(file.read())["command"]
         environ["QUEUECTL_JOB_ID"] = id
-        opens = [(os.POSIX_SPAWN_OPEN, at, f"/proc/{os.getpid()}/fd/{fd}", os.O_WRONLY | os.O_APPEND, 0) for at, fd in enumerate(logs, 1)]
+        opens = [
+            (os.POSIX_SPAWN_OPEN, at, f"/proc/{os.getpid()}/fd/{fd}", os.O_WRONLY | os.O_APPEND, 0)
+            for at, fd in enumerate(logs, 1)
+        ]
         began = time.time()
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), *opens]
         pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
@@ -75,7 +82,11 @@ def work(spool: str, share: int, width: int) -> None:
             "exit_code": os.waitstatus_to_exitcode(status),
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
-        fd = os.open(f"{spool}/results/{id}l", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            f"{spool}/results/{id}l",
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
+            0o600,
+        )
         os.write(fd, make(record).encode() + b"\n")
         os.close(fd)
         os.rename(f"{spool}/{claim}", f"{spool}/{target}")

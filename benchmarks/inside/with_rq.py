@@ -12,5 +12,7 @@ from rq import Queue
 
 def put() -> Callable[[list[str]], object]:
     """Enqueue one."""
-    queue = Queue(connection=Redis(unix_socket_path=os.path.join(os.environ["BENCH_DIR"], "redis.sock")))
+    queue = Queue(
+        connection=Redis(unix_socket_path=os.path.join(os.environ["BENCH_DIR"], "redis.sock"))
+    )
     return lambda argv: queue.enqueue(work.run, argv)

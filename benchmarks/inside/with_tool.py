@@ -10,4 +10,6 @@ from collections.abc import Callable
 def put() -> Callable[[list[str]], object]:
     """Call the program; the job is enqueued when it ends."""
     tool = os.environ["BENCH_TOOL"]
-    return lambda argv: subprocess.run([tool, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    return lambda argv: subprocess.run(
+        [tool, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
+    )

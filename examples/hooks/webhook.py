@@ -23,16 +23,32 @@ from pathlib import Path
 PATIENCE, PAUSE, TRIES = 10, 2, 3
 
 #: What others may know of a job. Its command, its output and its variables are nobody's business.
-KEYS = ("hook", "id", "name", "state", "attempts", "max_retries", "batch", "jobs", "completed", "dead", "gone", "dead_ids")
+KEYS = (
+    "hook",
+    "id",
+    "name",
+    "state",
+    "attempts",
+    "max_retries",
+    "batch",
+    "jobs",
+    "completed",
+    "dead",
+    "gone",
+    "dead_ids",
+)
 
 
 def main() -> int:
     """Post what is on stdin; the exit code."""
     told = json.load(sys.stdin)
     run = told.get("run") or {}
-    message = {key: told[key] for key in KEYS if key in told} | {key: run.get(key) for key in ("outcome", "reason", "host", "finished_at")}
+    message = {key: told[key] for key in KEYS if key in told} | {
+        key: run.get(key) for key in ("outcome", "reason", "host", "finished_at")
+    }
     url = (Path(os.environ["QUEUECTL_SPOOL"]) / "hooks" / "webhook.url").read_text().strip()
-    request = urllib.request.Request(url, json.dumps(message).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    data = json.dumps(message).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
     for left in range(TRIES - 1, -1, -1):
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310

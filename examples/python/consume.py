@@ -28,7 +28,9 @@ def thumbnail(job: ClaimedJob) -> None:
 
 def archive(job: ClaimedJob) -> None:
     """Run a program of the system. With this environment it is ended should this program be killed."""
-    subprocess.run(["tar", "-cf", *job.args], env=job.environ(), timeout=job.timeout or None, check=True)
+    subprocess.run(
+        ["tar", "-cf", *job.args], env=job.environ(), timeout=job.timeout or None, check=True
+    )
 
 
 def count(job: ClaimedJob) -> None:
@@ -38,7 +40,11 @@ def count(job: ClaimedJob) -> None:
             return
 
 
-TASKS: dict[str, Callable[[ClaimedJob], None]] = {"thumbnail": thumbnail, "archive": archive, "count": count}
+TASKS: dict[str, Callable[[ClaimedJob], None]] = {
+    "thumbnail": thumbnail,
+    "archive": archive,
+    "count": count,
+}
 
 
 def stop(number: int, frame: FrameType | None) -> None:

@@ -7,7 +7,13 @@ from queuectl import Result, Spool, TimedOut
 
 def submit(spool: Spool, picture: str) -> str:
     """Ask for a thumbnail; `command` names the task, `meta` is its payload."""
-    return spool.enqueue("thumbnail", name=picture, meta={"picture": picture, "width": 100}, priority=7, max_retries=2)
+    return spool.enqueue(
+        "thumbnail",
+        name=picture,
+        meta={"picture": picture, "width": 100},
+        priority=7,
+        max_retries=2,
+    )
 
 
 def line(result: Result) -> str:

@@ -37,7 +37,10 @@ COMMANDS = {
     "worker": ("worker", "Run workers, stop them, look at them."),
     "status": ("look", "How many jobs are in each state, what waits longest, and who works."),
     "top": ("top", "Watch the spool in this terminal while it changes, and act on its jobs."),
-    "list": ("look", "List jobs: running, pending (next first), failed (due first), dead and completed (newest first)."),
+    "list": (
+        "look",
+        "List jobs: running, pending (next first), failed (due first), dead and completed (newest first).",
+    ),
     "show": ("look", "Everything about one job: its fields, and each of its runs."),
     "logs": ("logs", "What a job's command printed: its stdout on stdout, its stderr on stderr."),
     "run": ("run", "Enqueue a job, show what it prints while it runs, and end with its exit code."),
@@ -45,21 +48,48 @@ COMMANDS = {
     "hold": ("change", "Let waiting jobs wait until they are released, in held/."),
     "release": ("change", "Let held jobs run when they are due, at once if that is over."),
     "set": ("change", "Give waiting jobs another priority or another time."),
-    "retry": ("change", "Let failed jobs run now instead of at their time, and bring dead ones back with all their attempts again."),
-    "cancel": ("act", "Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL)."),
-    "remove": ("act", "Remove jobs from the spool, with their logs and history; their ids are free again."),
-    "prune": ("act", "Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead."),
-    "schedule": ("schedule", "Schedules: jobs that come again and again, by cron's rules or at an interval."),
+    "retry": (
+        "change",
+        "Let failed jobs run now instead of at their time, and bring dead ones back with all their attempts again.",
+    ),
+    "cancel": (
+        "act",
+        "Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL).",
+    ),
+    "remove": (
+        "act",
+        "Remove jobs from the spool, with their logs and history; their ids are free again.",
+    ),
+    "prune": (
+        "act",
+        "Remove ended jobs that are past the settings keep_completed, keep_completed_count and keep_dead.",
+    ),
+    "schedule": (
+        "schedule",
+        "Schedules: jobs that come again and again, by cron's rules or at an interval.",
+    ),
     "dlq": ("dlq", "The dead letters: jobs out of retries, or cancelled."),
     "config": ("settings", "Settings of the spool."),
-    "pause": ("act", "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does."),
+    "pause": (
+        "act",
+        "Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does.",
+    ),
     "resume": ("act", "Let jobs begin again after `queuectl pause`."),
-    "init": ("init", "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names."),
-    "completion": ("completion", "Print a script that completes commands, options and names by the Tab key."),
+    "init": (
+        "init",
+        "Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names.",
+    ),
+    "completion": (
+        "completion",
+        "Print a script that completes commands, options and names by the Tab key.",
+    ),
     "doctor": ("doctor", "Say what is wrong with the spool, and mend it with --fix."),
     "dashboard": ("dashboard", "Show the spool in a browser, until told to stop."),
     "metrics": ("watch", "How the spool is, for Prometheus."),
-    "events": ("watch", "What has happened to jobs, oldest first: a line for each change of state."),
+    "events": (
+        "watch",
+        "What has happened to jobs, oldest first: a line for each change of state.",
+    ),
 }
 
 #: What to do about an error of the disk that has no better words.
@@ -88,12 +118,16 @@ class Family(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"queuectl.cli.{COMMANDS[name][0]}"), name + "_")
+        command: click.Command = getattr(
+            import_module(f"queuectl.cli.{COMMANDS[name][0]}"), name + "_"
+        )
         gc.freeze()
         gc.enable()
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; what is none may be one with a typo."""
         try:
             return super().resolve_command(ctx, args)
@@ -105,7 +139,9 @@ class Family(click.Group):
         from click.shell_completion import CompletionItem
 
         found: list[CompletionItem[Any]] = [
-            CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)
+            CompletionItem(name, help=line)
+            for name, (_, line) in COMMANDS.items()
+            if name.startswith(incomplete)
         ]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
@@ -115,7 +151,11 @@ class Family(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=Family, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Family,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--spool",
     "path",
@@ -182,7 +222,9 @@ def keep_standard_descriptors() -> None:
             sys.stderr = open(fd, "w", closefd=False)  # noqa: SIM115
     os.close(fd)
     if sys.stdout.encoding.lower() != "utf-8" and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a job may hold letters that this terminal has not
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a job may hold letters that this terminal has not
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -193,7 +235,10 @@ def run(argv: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption) and error.option_name == "--spool":
-            return complain("--spool comes before the command, as in: queuectl --spool DIR status", error.exit_code)
+            return complain(
+                "--spool comes before the command, as in: queuectl --spool DIR status",
+                error.exit_code,
+            )
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):

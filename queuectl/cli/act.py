@@ -30,7 +30,11 @@ def cancel_(spool: Spool, chosen: Selection) -> None:
 
     def cancel(entry: Entry) -> str:
         id = entry.name.id
-        return f"{id} cancelled" if actions.cancel(spool, id, entry) == "cancelled" else f"{id} is running and has been told to end"
+        return (
+            f"{id} cancelled"
+            if actions.cancel(spool, id, entry) == "cancelled"
+            else f"{id} is running and has been told to end"
+        )
 
     choose.each(chosen, ALIVE, cancel)
 
@@ -44,7 +48,11 @@ def remove_(spool: Spool, chosen: Selection) -> None:
     queuectl remove job1 job2
     queuectl remove --batch nightly --state completed
     """
-    choose.each(chosen, RESTING, lambda entry: f"{entry.name.id} removed" if actions.remove(spool, entry) else None)
+    choose.each(
+        chosen,
+        RESTING,
+        lambda entry: f"{entry.name.id} removed" if actions.remove(spool, entry) else None,
+    )
 
 
 @click.command("prune")
@@ -65,7 +73,9 @@ def prune_(spool: Spool, /, as_json: bool) -> None:
         show.document(pruned)
     else:
         days = f", {pruned['events']} days of events" if pruned["events"] else ""
-        click.echo(f"removed {pruned['completed']} completed, {pruned['dead']} dead, {pruned['rejected']} rejected{days}")
+        click.echo(
+            f"removed {pruned['completed']} completed, {pruned['dead']} dead, {pruned['rejected']} rejected{days}"
+        )
 
 
 @click.command("pause")

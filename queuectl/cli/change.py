@@ -21,7 +21,11 @@ def hold_(spool: Spool, chosen: Selection) -> None:
     queuectl hold job1
     queuectl hold --batch nightly
     """
-    choose.each(chosen, actions.WAITING, lambda entry: f"{entry.name.id} held" if actions.hold(spool, entry) else None)
+    choose.each(
+        chosen,
+        actions.WAITING,
+        lambda entry: f"{entry.name.id} held" if actions.hold(spool, entry) else None,
+    )
 
 
 @click.command("release")
@@ -33,15 +37,29 @@ def release_(spool: Spool, chosen: Selection) -> None:
     queuectl release job1 job2
     queuectl release --state held
     """
-    choose.each(chosen, ("held",), lambda entry: f"{entry.name.id} pending" if actions.release(spool, entry) else None)
+    choose.each(
+        chosen,
+        ("held",),
+        lambda entry: f"{entry.name.id} pending" if actions.release(spool, entry) else None,
+    )
 
 
 @click.command("set")
 @choose.jobs
 @click.option("--priority", type=click.IntRange(0, 9), metavar="0..9", help="Higher runs first.")
-@click.option("--run-at", metavar="WHEN", help="Not before this time, ISO 8601; without a zone it is this machine's.")
-@click.option("--delay", metavar="TIME", help='Not before this much time from now, such as 90 or "10m"; 0 is now.')
-def set_(spool: Spool, chosen: Selection, /, priority: int | None, run_at: str | None, delay: str | None) -> None:
+@click.option(
+    "--run-at",
+    metavar="WHEN",
+    help="Not before this time, ISO 8601; without a zone it is this machine's.",
+)
+@click.option(
+    "--delay",
+    metavar="TIME",
+    help='Not before this much time from now, such as 90 or "10m"; 0 is now.',
+)
+def set_(
+    spool: Spool, chosen: Selection, /, priority: int | None, run_at: str | None, delay: str | None
+) -> None:
     """Give waiting jobs another priority or another time. A job that is running is refused.
 
     This renames the job's file: what the file says stays as it was enqueued. A failed job that gets a time is pending.
@@ -59,7 +77,11 @@ def set_(spool: Spool, chosen: Selection, /, priority: int | None, run_at: str |
     def change(entry: Entry) -> str | None:
         told = [f"priority {priority}"] if priority is not None else []
         told += [f"due {units.iso(due)}"] if due is not None else []
-        return f"{entry.name.id} {', '.join(told)}" if actions.change(spool, entry, priority=priority, due=due) else None
+        return (
+            f"{entry.name.id} {', '.join(told)}"
+            if actions.change(spool, entry, priority=priority, due=due)
+            else None
+        )
 
     choose.each(chosen, actions.WAITING, change)
 
@@ -75,7 +97,11 @@ def _due(spool: Spool, run_at: str | None, delay: str | None) -> float | None:
 
 @click.command("retry")
 @choose.jobs
-@click.option("--all-failed", is_flag=True, help="Every job that failed and waits for its next try; the same as --state failed.")
+@click.option(
+    "--all-failed",
+    is_flag=True,
+    help="Every job that failed and waits for its next try; the same as --state failed.",
+)
 def retry_(spool: Spool, chosen: Selection, /, all_failed: bool) -> None:
     """Let failed jobs run now instead of at their time, and bring dead ones back with all their attempts again.
 
@@ -93,4 +119,10 @@ def retry_(spool: Spool, chosen: Selection, /, all_failed: bool) -> None:
         chosen = Selection(spool, batch=chosen.batch, states=["failed"], name=chosen.name)
     again = "completed" in chosen.states
     able = ("failed", "dead", "completed") if again else ("failed", "dead")
-    choose.each(chosen, able, lambda entry: f"{entry.name.id} pending" if actions.retry(spool, entry, again=again) else None)
+    choose.each(
+        chosen,
+        able,
+        lambda entry: (
+            f"{entry.name.id} pending" if actions.retry(spool, entry, again=again) else None
+        ),
+    )

@@ -27,16 +27,37 @@ def jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the words that choose jobs; it gets a Selection as `chosen`, first after the spool."""
 
     @click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete.ids)
-    @click.option("--batch", metavar="NAME", help="Only jobs of this batch.", shell_complete=complete.batches)
-    @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be given often.")
     @click.option(
-        "--name", "glob", metavar="GLOB", help="Only jobs whose name fits, such as 'nightly-*'; reads the files of all others, too."
+        "--batch", metavar="NAME", help="Only jobs of this batch.", shell_complete=complete.batches
+    )
+    @click.option(
+        "--state",
+        "states",
+        type=click.Choice(STATES),
+        multiple=True,
+        help="Only jobs in this state; may be given often.",
+    )
+    @click.option(
+        "--name",
+        "glob",
+        metavar="GLOB",
+        help="Only jobs whose name fits, such as 'nightly-*'; reads the files of all others, too.",
     )
     @functools.wraps(command)
     def with_selection(
-        spool: Spool, /, ids: tuple[str, ...], batch: str | None, states: tuple[str, ...], glob: str | None, **rest: Any
+        spool: Spool,
+        /,
+        ids: tuple[str, ...],
+        batch: str | None,
+        states: tuple[str, ...],
+        glob: str | None,
+        **rest: Any,
     ) -> Any:
-        return command(spool, Selection(spool, ids=list(dict.fromkeys(ids)), batch=batch, states=states, name=glob), **rest)
+        return command(
+            spool,
+            Selection(spool, ids=list(dict.fromkeys(ids)), batch=batch, states=states, name=glob),
+            **rest,
+        )
 
     return click.pass_obj(with_selection)
 
@@ -53,7 +74,9 @@ def first(listed: Callable[[int], Iterable[Entry]], limit: int) -> list[Entry]:
 def some(chosen: Selection) -> Selection:
     """Refuse to do something to every job because nothing was said."""
     if chosen.is_everything:
-        raise click.UsageError("which jobs? name them, or say --batch, --state or --name; 'last' is the one that was enqueued last")
+        raise click.UsageError(
+            "which jobs? name them, or say --batch, --state or --name; 'last' is the one that was enqueued last"
+        )
     return chosen
 
 

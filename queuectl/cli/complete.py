@@ -20,10 +20,14 @@ OFFERED, LOOKED_AT = 200, 50_000
 Found = Iterable[tuple[str, str | None]]
 
 
-def _offer(find: Callable[[Spool, str], Found]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
+def _offer(
+    find: Callable[[Spool, str], Found],
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
     """A completion that offers what `find` yields for the beginning of a word; nothing if the spool cannot be read."""
 
-    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    def complete(
+        ctx: click.Context, _: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
         from click.shell_completion import CompletionItem
 
         try:
@@ -71,7 +75,16 @@ def settings(_: click.Context, __: click.Parameter, incomplete: str) -> list[Com
     from queuectl import config
 
     names = [name.replace("_", "-") if "-" in incomplete else name for name in config.SETTINGS]
-    return [CompletionItem(name, help=config.kind(name.replace("-", "_")).help) for name in names if name.startswith(incomplete)]
+    return [
+        CompletionItem(name, help=config.kind(name.replace("-", "_")).help)
+        for name in names
+        if name.startswith(incomplete)
+    ]
 
 
-ids, batches, schedules, workers = _offer(_ids), _offer(_batches), _offer(_schedules), _offer(_workers)
+ids, batches, schedules, workers = (
+    _offer(_ids),
+    _offer(_batches),
+    _offer(_schedules),
+    _offer(_workers),
+)

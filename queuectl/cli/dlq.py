@@ -26,7 +26,13 @@ def dlq_() -> None:
 
 
 @dlq_.command("list")
-@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="At most so many; 0: all.",
+)
 @show.json_option
 @click.pass_obj
 def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
@@ -40,7 +46,11 @@ def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
     records = []
     for entry in choose.first(partial(lookup.select, spool, ("dead",)), limit):
         run = lookup.last_run(spool, entry) or {}
-        why = {"outcome": run.get("outcome"), "reason": run.get("reason"), "stderr_tail": run.get("stderr_tail")}
+        why = {
+            "outcome": run.get("outcome"),
+            "reason": run.get("reason"),
+            "stderr_tail": run.get("stderr_tail"),
+        }
         records.append(lookup.record(spool, entry, settings) | why)
     if as_json:
         show.document(records)
@@ -49,7 +59,14 @@ def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
         click.echo("no dead letters", err=True)
         return
     rows = [
-        (r["id"], f"{r['attempts']}/{r['max_retries']}", r["updated_at"][:19] + "Z", _why(r), _last_line(r["stderr_tail"])) for r in records
+        (
+            r["id"],
+            f"{r['attempts']}/{r['max_retries']}",
+            r["updated_at"][:19] + "Z",
+            _why(r),
+            _last_line(r["stderr_tail"]),
+        )
+        for r in records
     ]
     show.table(["ID", "TRIES", "DIED", "REASON", "LAST LINE OF STDERR"], rows)
 
@@ -66,7 +83,10 @@ def _last_line(text: str | None) -> str:
 # The same command, with examples of its own.
 dlq_.add_command(
     click.Command(
-        "show", callback=show_.callback, params=show_.params, help=(show_.help or "").replace("queuectl show", "queuectl dlq show")
+        "show",
+        callback=show_.callback,
+        params=show_.params,
+        help=(show_.help or "").replace("queuectl show", "queuectl dlq show"),
     )
 )
 
@@ -80,7 +100,9 @@ def _chosen(spool: Spool, ids: tuple[str, ...], everything: bool) -> list[str]:
 def _dead(spool: Spool, id: str) -> Entry:
     entry = lookup.find(spool, id)
     if entry.state != "dead":
-        raise WrongState(f"job {entry.name.id} is {entry.state}, not dead; 'queuectl dlq list' shows the dead ones")
+        raise WrongState(
+            f"job {entry.name.id} is {entry.state}, not dead; 'queuectl dlq list' shows the dead ones"
+        )
     return entry
 
 

@@ -30,9 +30,19 @@ def doctor_(spool: Spool, /, fix: bool, as_json: bool) -> None:
         click.echo("healthy")
     else:
         rows = [
-            ("mended" if finding.fixed else "wrong", finding.check, finding.what, "" if finding.fixed else finding.cure)
+            (
+                "mended" if finding.fixed else "wrong",
+                finding.check,
+                finding.what,
+                "" if finding.fixed else finding.cure,
+            )
             for finding in found
         ]
-        show.table(["", "CHECK", "WHAT", "CURE"], rows, lambda row: "completed" if row[0] == "mended" else "dead", whole=True)
+        show.table(
+            ["", "CHECK", "WHAT", "CURE"],
+            rows,
+            lambda row: "completed" if row[0] == "mended" else "dead",
+            whole=True,
+        )
     if left:
         raise click.exceptions.Exit(1)

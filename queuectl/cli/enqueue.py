@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from queuectl.cli.fields import Words, complete, complete_job, flags, last_is, read_flags, read_record
+from queuectl.cli.fields import (
+    Words,
+    complete,
+    complete_job,
+    flags,
+    last_is,
+    read_flags,
+    read_record,
+)
 from queuectl.errors import IdTaken, InvalidJob, Wrong
 from queuectl.intake import BULK
 from queuectl.job import Job, from_dict
@@ -24,12 +32,22 @@ Jobs = Iterable[tuple[str, Callable[[], Job]]]
 @click.argument("words", nargs=-1, metavar="[JSON | - | -- PROGRAM ARGS...]")
 @click.option("-c", "--command", metavar="CMD", help="A command for /bin/sh.")
 @click.option("--job", metavar="JSON", help="A job as a JSON object, as the argument is.")
-@click.option("--file", "path", metavar="FILE", help="Many jobs: one JSON object a line; - is stdin.")
 @click.option(
-    "--array", metavar="1-100[:STEP],...", help="A job for each number, which replaces {}; the command sees QUEUECTL_ARRAY_INDEX."
+    "--file", "path", metavar="FILE", help="Many jobs: one JSON object a line; - is stdin."
 )
-@click.option("--each-line", metavar="FILE", help="A job for each line, which replaces {}; the command sees QUEUECTL_LINE. - is stdin.")
-@click.option("--skip-bad", is_flag=True, help="With many jobs: name the bad ones and enqueue the others.")
+@click.option(
+    "--array",
+    metavar="1-100[:STEP],...",
+    help="A job for each number, which replaces {}; the command sees QUEUECTL_ARRAY_INDEX.",
+)
+@click.option(
+    "--each-line",
+    metavar="FILE",
+    help="A job for each line, which replaces {}; the command sees QUEUECTL_LINE. - is stdin.",
+)
+@click.option(
+    "--skip-bad", is_flag=True, help="With many jobs: name the bad ones and enqueue the others."
+)
 @click.option("--hold", is_flag=True, help="Put it into held/: it waits for 'queuectl release'.")
 @flags
 @click.pass_obj
@@ -63,15 +81,24 @@ def enqueue_(
     find . -name '*.wav' | queuectl enqueue --each-line - -c 'lame {} {}.mp3'
     generate-jobs | queuectl enqueue -
     """
-    given = {"JSON or a program": bool(words), "-c": command is not None, "--job": job is not None, "--file": path is not None}
+    given = {
+        "JSON or a program": bool(words),
+        "-c": command is not None,
+        "--job": job is not None,
+        "--file": path is not None,
+    }
     if sum(given.values()) != 1:
         names = " and ".join(name for name, is_given in given.items() if is_given)
         raise click.UsageError(
-            f"give one job, not {names}" if names else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE"
+            f"give one job, not {names}"
+            if names
+            else "what shall run? give JSON, -c 'CMD', -- PROGRAM ARGS, or --file FILE"
         )
     is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
     lines = path or ("-" if words == ("-",) and not is_program else None)
-    _refuse_two({"--array": array, "--each-line": each_line, "many jobs in JSON": lines}, flags["stdin"])
+    _refuse_two(
+        {"--array": array, "--each-line": each_line, "many jobs in JSON": lines}, flags["stdin"]
+    )
     defaults = read_flags(flags)
     last_is(spool, defaults)
     if lines is not None:
@@ -95,7 +122,9 @@ def _refuse_two(sources: dict[str, str | None], stdin: str | None) -> None:
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} both say which jobs; give one of them")
     if stdin == "-" and "-" in sources.values():
-        raise click.UsageError("our stdin cannot be read twice: as jobs, and as what they read; name a file for one of them")
+        raise click.UsageError(
+            "our stdin cannot be read twice: as jobs, and as what they read; name a file for one of them"
+        )
 
 
 # -- many jobs
@@ -148,7 +177,10 @@ def _enqueue_many(spool: Spool, many: Jobs, *, skip_bad: bool, hold: bool) -> No
     if bad and not skip_bad:
         code = 4 if all(isinstance(error, IdTaken) for _, error in bad) else 2
         lines = "lines" if bad[0][0].startswith("line") else "jobs"
-        click.echo(f"queuectl: nothing was enqueued; correct {len(bad)} of {len(bad) + len(jobs)} {lines}, or use --skip-bad", err=True)
+        click.echo(
+            f"queuectl: nothing was enqueued; correct {len(bad)} of {len(bad) + len(jobs)} {lines}, or use --skip-bad",
+            err=True,
+        )
         raise click.exceptions.Exit(code)
     if not jobs:
         return

@@ -32,31 +32,97 @@ class Words(click.Command):
 
 
 FLAGS = (
-    click.option("--id", metavar="ID", help="The job's id; refused if a job here has it.  [default: made by queuectl]"),
-    click.option("--priority", type=int, metavar="0..9", help="Higher runs first, and lower may starve.  [default: 5]"),
+    click.option(
+        "--id",
+        metavar="ID",
+        help="The job's id; refused if a job here has it.  [default: made by queuectl]",
+    ),
+    click.option(
+        "--priority",
+        type=int,
+        metavar="0..9",
+        help="Higher runs first, and lower may starve.  [default: 5]",
+    ),
     click.option("--delay", metavar="TIME", help='Not before this much time, such as 90 or "10m".'),
-    click.option("--run-at", metavar="WHEN", help="Not before this time, ISO 8601; without a zone it is this machine's."),
-    click.option("--max-retries", type=int, metavar="N", help="Attempts in all before the job is dead.  [default: setting max_retries]"),
-    click.option("--timeout", metavar="TIME", help="End an attempt after this much time.  [default: setting timeout]"),
+    click.option(
+        "--run-at",
+        metavar="WHEN",
+        help="Not before this time, ISO 8601; without a zone it is this machine's.",
+    ),
+    click.option(
+        "--max-retries",
+        type=int,
+        metavar="N",
+        help="Attempts in all before the job is dead.  [default: setting max_retries]",
+    ),
+    click.option(
+        "--timeout",
+        metavar="TIME",
+        help="End an attempt after this much time.  [default: setting timeout]",
+    ),
     click.option("--cwd", metavar="DIR", help="Where it runs.  [default: here]"),
-    click.option("--env", "env", multiple=True, metavar="K=V", help="A variable for the command; may be given often."),
+    click.option(
+        "--env",
+        "env",
+        multiple=True,
+        metavar="K=V",
+        help="A variable for the command; may be given often.",
+    ),
     click.option(
         "--export",
         default="",
         metavar="all|none|NAME,...",
         help="Which of our variables come along.  [default: PATH, HOME, LANG, LC_*, TZ, VIRTUAL_ENV, CONDA_*]",
     ),
-    click.option("--stdin", metavar="FILE", help="What the command reads: the contents of this file now, as text; - is our stdin."),
+    click.option(
+        "--stdin",
+        metavar="FILE",
+        help="What the command reads: the contents of this file now, as text; - is our stdin.",
+    ),
     click.option("--name", metavar="TEXT", help="A name for people."),
-    click.option("--batch", metavar="NAME", help="The batch that it belongs to: other commands take --batch NAME, too."),
-    click.option("--limit", metavar="NAME", help="At most as many jobs with this limit run at once as the setting limit.NAME says."),
-    click.option("--unique", metavar="KEY", help="Refused while another job with this key waits or runs."),
-    click.option("--after", multiple=True, metavar="ID,...", help="Not before these jobs have completed; may be given often."),
-    click.option("--after-any", multiple=True, metavar="ID,...", help="Not before these jobs have ended, either way."),
-    click.option("--after-failed", multiple=True, metavar="ID,...", help="Only after these jobs have died."),
-    click.option("--success-codes", metavar="N,...", help="Exit codes that mean success.  [default: setting success_codes]"),
-    click.option("--no-retry-codes", metavar="N,...", help="Exit codes that mean dead at once.  [default: setting no_retry_codes]"),
-    click.option("--retry-after-codes", metavar="N=TIME,...", help="Exit codes that say when to try again.  [default: by setting]"),
+    click.option(
+        "--batch",
+        metavar="NAME",
+        help="The batch that it belongs to: other commands take --batch NAME, too.",
+    ),
+    click.option(
+        "--limit",
+        metavar="NAME",
+        help="At most as many jobs with this limit run at once as the setting limit.NAME says.",
+    ),
+    click.option(
+        "--unique", metavar="KEY", help="Refused while another job with this key waits or runs."
+    ),
+    click.option(
+        "--after",
+        multiple=True,
+        metavar="ID,...",
+        help="Not before these jobs have completed; may be given often.",
+    ),
+    click.option(
+        "--after-any",
+        multiple=True,
+        metavar="ID,...",
+        help="Not before these jobs have ended, either way.",
+    ),
+    click.option(
+        "--after-failed", multiple=True, metavar="ID,...", help="Only after these jobs have died."
+    ),
+    click.option(
+        "--success-codes",
+        metavar="N,...",
+        help="Exit codes that mean success.  [default: setting success_codes]",
+    ),
+    click.option(
+        "--no-retry-codes",
+        metavar="N,...",
+        help="Exit codes that mean dead at once.  [default: setting no_retry_codes]",
+    ),
+    click.option(
+        "--retry-after-codes",
+        metavar="N=TIME,...",
+        help="Exit codes that say when to try again.  [default: by setting]",
+    ),
 )
 
 
@@ -75,9 +141,13 @@ def read_record(words: tuple[str, ...], command: str | None, job: str | None) ->
     if job is not None or (len(words) == 1 and text.lstrip().startswith(("{", "["))):
         return load(text.encode(errors="surrogateescape"))
     if len(words) == 1 and any(c in text for c in " \t\n;|&<>$"):
-        raise click.UsageError(f"is {text!r} a shell command (-c {text!r}), JSON (it begins with '{{'), or a program (-- PROGRAM ARGS)?")
+        raise click.UsageError(
+            f"is {text!r} a shell command (-c {text!r}), JSON (it begins with '{{'), or a program (-- PROGRAM ARGS)?"
+        )
     if len(words) == 1 and os.path.isfile(text) and not _is_program(text):
-        raise click.UsageError(f"{text} is a file that cannot be run; are there jobs in it (--file {text})?")
+        raise click.UsageError(
+            f"{text} is a file that cannot be run; are there jobs in it (--file {text})?"
+        )
     return {"command": list(words)}
 
 
@@ -98,8 +168,15 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
     env = dict(_pair(text) for text in flags.pop("env"))
     exported = _exported(flags.pop("export"))
     cwd, stdin = flags.pop("cwd"), flags.pop("stdin", None)
-    after = {key: [id for text in flags.pop(key, ()) for id in text.split(",") if id] or None for key in AFTER}
-    forced = {key: value for key, value in {**flags, **after, "run_at": run_at}.items() if value is not None}
+    after = {
+        key: [id for text in flags.pop(key, ()) for id in text.split(",") if id] or None
+        for key in AFTER
+    }
+    forced = {
+        key: value
+        for key, value in {**flags, **after, "run_at": run_at}.items()
+        if value is not None
+    }
     if cwd is not None:
         forced["cwd"] = os.path.abspath(cwd)
     if stdin is not None:
@@ -111,7 +188,9 @@ def _here() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        raise Wrong("the directory that you are in is gone, and the job would run there; go to another, or give --cwd") from None
+        raise Wrong(
+            "the directory that you are in is gone, and the job would run there; go to another, or give --cwd"
+        ) from None
 
 
 def _text(path: str) -> str:
@@ -136,14 +215,22 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _exported(wanted: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_") and render.is_text(name + value)}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("QUEUECTL_") and render.is_text(name + value)
+    }
     if wanted == "all":
         return ours
     if wanted == "none":
         return {}
     if wanted:
         return {name: os.environ[name] for name in wanted.split(",") if name in os.environ}
-    return {name: value for name, value in ours.items() if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)}
+    return {
+        name: value
+        for name, value in ours.items()
+        if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)
+    }
 
 
 def complete(record: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,11 @@ from queuectl.spool import Spool
 
 @click.command("init")
 @click.argument("directory", required=False)
-@click.option("--shared", metavar="GROUP", help="Let members of GROUP submit jobs, by files in DIRECTORY/inbox.")
+@click.option(
+    "--shared",
+    metavar="GROUP",
+    help="Let members of GROUP submit jobs, by files in DIRECTORY/inbox.",
+)
 @click.pass_obj
 def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
     """Make a spool at DIRECTORY, or at the place that --spool or QUEUECTL_SPOOL names. One that is there stays as it is.

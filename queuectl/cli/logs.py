@@ -26,15 +26,36 @@ BLOCK = 65536
 @click.command("logs")
 @click.argument("id", shell_complete=complete.ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines of each stream.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Only the last N lines of each stream.",
+)
+@click.option(
+    "--attempt", type=click.IntRange(1), metavar="N", help="Another attempt than the last."
+)
 @click.option("--stdout", "out", is_flag=True, help="Only what it printed to stdout.")
-@click.option("--stderr", "err", is_flag=True, help="Only what it printed to stderr; it goes to our stdout.")
-@click.option("--all", "everything", is_flag=True, help="Every attempt, each with a head, all on stdout.")
+@click.option(
+    "--stderr", "err", is_flag=True, help="Only what it printed to stderr; it goes to our stdout."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Every attempt, each with a head, all on stdout."
+)
 @show.json_option
 @click.pass_obj
 def logs_(
-    spool: Spool, /, id: str, follow: bool, lines: int | None, attempt: int | None, out: bool, err: bool, everything: bool, as_json: bool
+    spool: Spool,
+    /,
+    id: str,
+    follow: bool,
+    lines: int | None,
+    attempt: int | None,
+    out: bool,
+    err: bool,
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """What a job's command printed: its stdout on stdout, its stderr on stderr.
 
@@ -60,7 +81,9 @@ def logs_(
         return
     last = last_attempt(spool, entry)
     if attempt and attempt > last:
-        raise QueuectlError(f"job {entry.name.id} has had {last} attempts; there is no attempt {attempt}")
+        raise QueuectlError(
+            f"job {entry.name.id} has had {last} attempts; there is no attempt {attempt}"
+        )
     numbers = range(1, last + 1) if everything else [attempt or last]
     if as_json:
         found = [_as_json(spool, entry, number, streams, lines) for number in numbers]
@@ -70,7 +93,11 @@ def logs_(
     for number in numbers:
         for name in streams:
             head = f"attempt {number}, std{name}" if everything else ""
-            found_any |= _show(_open_at(spool.log(entry.name.id, number, name), lines), _target(name, streams), head)
+            found_any |= _show(
+                _open_at(spool.log(entry.name.id, number, name), lines),
+                _target(name, streams),
+                head,
+            )
     if not found_any and (why := _why_nothing(spool, entry)):
         click.echo(f"job {entry.name.id} {why}", err=True)
 
@@ -88,7 +115,9 @@ def _target(name: str, streams: Sequence[str]) -> IO[bytes]:
     return sys.stderr.buffer if name == "err" and len(streams) > 1 else sys.stdout.buffer
 
 
-def _as_json(spool: Spool, entry: Entry, number: int, streams: Sequence[str], lines: int | None) -> dict[str, Any]:
+def _as_json(
+    spool: Spool, entry: Entry, number: int, streams: Sequence[str], lines: int | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {"id": entry.name.id, "attempt": number}
     for name in streams:
         file = _open_at(spool.log(entry.name.id, number, name), lines)
@@ -188,11 +217,19 @@ class Follower:
     """Copies the logs of a job as they grow: all of them, or the last `lines` lines of what is there and what comes then."""
 
     def __init__(
-        self, spool: Spool, entry: Entry, attempt: int | None = None, streams: Sequence[str] = ("out", "err"), lines: int | None = None
+        self,
+        spool: Spool,
+        entry: Entry,
+        attempt: int | None = None,
+        streams: Sequence[str] = ("out", "err"),
+        lines: int | None = None,
     ) -> None:
         self._spool, self._entry, self._attempt, self._streams = spool, entry, attempt, streams
         self._at = attempt or max(1, last_attempt(spool, entry))
-        self._files = {(self._at, name): _open_at(spool.log(entry.name.id, self._at, name), lines) for name in streams}
+        self._files = {
+            (self._at, name): _open_at(spool.log(entry.name.id, self._at, name), lines)
+            for name in streams
+        }
         self._told: Entry | None = None
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:
@@ -211,9 +248,13 @@ class Follower:
         for number in range(self._at, last + 1):
             for name in self._streams:
                 key, path = (number, name), self._spool.log(entry.name.id, number, name)
-                self._files[key] = _current(self._files.get(key), path, _target(name, self._streams))
+                self._files[key] = _current(
+                    self._files.get(key), path, _target(name, self._streams)
+                )
         self._at = last
         if not attempt and entry.state in ("failed", "dead") and entry != self._told:
             self._told = entry
             click.echo(f"queuectl: {_how_it_failed(self._spool, entry)}", err=True)
-        return entry.state in ENDED or bool(attempt and entry.state != "processing" and entry.name.attempts >= attempt)
+        return entry.state in ENDED or bool(
+            attempt and entry.state != "processing" and entry.name.attempts >= attempt
+        )

@@ -24,7 +24,11 @@ CLEAR = "\x1b[H\x1b[2J"
 
 @click.command("status")
 @click.option(
-    "--watch", is_flag=False, flag_value="1", metavar="[SECONDS]", help="Show it again and again, every second unless told otherwise."
+    "--watch",
+    is_flag=False,
+    flag_value="1",
+    metavar="[SECONDS]",
+    help="Show it again and again, every second unless told otherwise.",
 )
 @show.json_option
 @click.pass_obj
@@ -70,7 +74,9 @@ def _watch(spool: Spool, seconds: float) -> None:
     while True:
         spool.open()
         census.look()
-        found = lookup.status_of(spool, observer, census.jobs(), census.scheduled(), census.oldest())
+        found = lookup.status_of(
+            spool, observer, census.jobs(), census.scheduled(), census.oldest()
+        )
         click.echo(CLEAR if repaint else "" if is_first else "\n", nl=False)
         _show_status(found)
         is_first = False
@@ -82,7 +88,9 @@ def _show_status(found: lookup.Record) -> None:
     ready = [] if oldest is None else [f"oldest ready since {units.ago(oldest)}"]
     later = [f"{found['scheduled']} wait for their time"] if found["scheduled"] else []
     ready = ["paused", *ready] if found["paused"] else ready
-    click.echo(f"spool {render.printable(found['spool'])}" + "".join(f", {text}" for text in ready + later))
+    click.echo(
+        f"spool {render.printable(found['spool'])}" + "".join(f", {text}" for text in ready + later)
+    )
     show.table(
         ["STATE", "JOBS"],
         [(state, str(jobs[state])) for state in jobs if jobs[state] or state not in LATER],
@@ -95,7 +103,13 @@ def _show_status(found: lookup.Record) -> None:
 
 @click.command("list")
 @choose.jobs
-@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="At most so many; 0: all.",
+)
 @show.json_option
 def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None:
     """List jobs: running, pending (next first), failed (due first), dead and completed (newest first).
@@ -106,19 +120,35 @@ def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None
     """
     settings = spool.open().settings()
     why = waiting.Reasons(spool).of
-    records = [lookup.record(spool, entry, settings, why) for entry in choose.first(chosen.listed, limit)]
+    records = [
+        lookup.record(spool, entry, settings, why) for entry in choose.first(chosen.listed, limit)
+    ]
     if as_json:
         show.document(records)
         return
     if not records:
         click.echo("no jobs", err=True)
         return
-    rows = [(r["id"], r["state"], str(r["priority"]), f"{r['attempts']}/{r['max_retries']}", _when(r), _command(r)) for r in records]
+    rows = [
+        (
+            r["id"],
+            r["state"],
+            str(r["priority"]),
+            f"{r['attempts']}/{r['max_retries']}",
+            _when(r),
+            _command(r),
+        )
+        for r in records
+    ]
     show.table(["ID", "STATE", "PRI", "TRIES", "WHEN", "COMMAND"], rows, lambda row: row[1])
 
 
 def _command(record: lookup.Record) -> str:
-    return "(cannot be read)" if record["command"] is None else render.short(render.command(record["command"]), 60)
+    return (
+        "(cannot be read)"
+        if record["command"] is None
+        else render.short(render.command(record["command"]), 60)
+    )
 
 
 def _when(record: lookup.Record) -> str:
@@ -134,7 +164,9 @@ def _when(record: lookup.Record) -> str:
 
 @click.command("show")
 @click.argument("id", shell_complete=complete.ids)
-@click.option("--show-env", is_flag=True, help="Show the values of its variables, too; they may be secrets.")
+@click.option(
+    "--show-env", is_flag=True, help="Show the values of its variables, too; they may be secrets."
+)
 @show.json_option
 @click.pass_obj
 def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
@@ -147,15 +179,29 @@ def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
     queuectl show job1
     queuectl show job1 --json
     """
-    record = lookup.full_record(spool, choose.one(spool, id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env)
+    record = lookup.full_record(
+        spool, choose.one(spool, id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env
+    )
     if as_json:
         show.document(record)
         return
     runs = record.pop("runs")
     command = record.pop("command")
-    head = [("id", record.pop("id")), ("command", "(cannot be read)" if command is None else render.command(command))]
+    head = [
+        ("id", record.pop("id")),
+        ("command", "(cannot be read)" if command is None else render.command(command)),
+    ]
     env = record.pop("env")
-    show.fields([*head, *record.items(), ("env", " ".join(k if v is None else f"{k}={v}" for k, v in (env or {}).items()) or None)])
+    show.fields(
+        [
+            *head,
+            *record.items(),
+            (
+                "env",
+                " ".join(k if v is None else f"{k}={v}" for k, v in (env or {}).items()) or None,
+            ),
+        ]
+    )
     for run in runs:
         show_run(run)
 
@@ -171,6 +217,9 @@ def show_run(run: lookup.Record) -> None:
         f"by {run['worker']}" if run["worker"] else None,
     ]
     when = f" at {run['finished_at']}" if run["finished_at"] else ""
-    click.echo(f"\nattempt {run['attempt']}: {outcome}{when}; " + "; ".join(render.printable(d) for d in details if d))
+    click.echo(
+        f"\nattempt {run['attempt']}: {outcome}{when}; "
+        + "; ".join(render.printable(d) for d in details if d)
+    )
     show.block("stdout", run["stdout_tail"] or "")
     show.block("stderr", run["stderr_tail"] or "")

@@ -31,7 +31,9 @@ def run_(spool: Spool, /, words: tuple[str, ...], command: str | None, **flags: 
     queuectl run --limit gpu --timeout 2h -- python train.py
     """
     if bool(words) == (command is not None):
-        raise click.UsageError("what shall run? give -c 'CMD', or -- PROGRAM ARGS, or a job in JSON")
+        raise click.UsageError(
+            "what shall run? give -c 'CMD', or -- PROGRAM ARGS, or a job in JSON"
+        )
     defaults = read_flags(flags)
     last_is(spool, defaults)
     is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
@@ -47,9 +49,15 @@ def run_(spool: Spool, /, words: tuple[str, ...], command: str | None, **flags: 
 
 def _note_what_is_missing(spool: Spool) -> None:
     if spool.is_paused():
-        click.echo("queuectl: note: the spool is paused; the job will not run before 'queuectl resume'", err=True)
+        click.echo(
+            "queuectl: note: the spool is paused; the job will not run before 'queuectl resume'",
+            err=True,
+        )
     elif not any(worker["alive"] for worker in lookup.workers(spool, liveness.Observer(spool))):
-        click.echo("queuectl: note: no worker is alive here; the job will not run before 'queuectl worker start'", err=True)
+        click.echo(
+            "queuectl: note: no worker is alive here; the job will not run before 'queuectl worker start'",
+            err=True,
+        )
 
 
 class Interrupt:

@@ -41,9 +41,17 @@ def schedule_() -> None:
 @schedule_.command("add", cls=Words)
 @click.argument("schedule", metavar="NAME")
 @click.argument("words", nargs=-1, metavar="[JSON | -- PROGRAM ARGS...]")
-@click.option("--cron", metavar="EXPR", help="Five fields, minute to weekday, or six, the first the seconds; or @daily and the like.")
+@click.option(
+    "--cron",
+    metavar="EXPR",
+    help="Five fields, minute to weekday, or six, the first the seconds; or @daily and the like.",
+)
 @click.option("--every", metavar="TIME", help='An interval that begins now, such as 90 or "10m".')
-@click.option("--zone", metavar="ZONE", help="The time zone of --cron, such as Europe/Berlin.  [default: this machine's]")
+@click.option(
+    "--zone",
+    metavar="ZONE",
+    help="The time zone of --cron, such as Europe/Berlin.  [default: this machine's]",
+)
 @click.option(
     "--catch-up",
     type=click.Choice(["none", "one", "all"]),
@@ -52,7 +60,15 @@ def schedule_() -> None:
     help="What becomes of ticks at which no worker ran: nothing, one job for the last of them, or a job for each (1000 at most).",
 )
 @click.pass_obj
-def add(spool: Spool, /, schedule: str, words: tuple[str, ...], command: str | None, job: str | None, **flags: Any) -> None:
+def add(
+    spool: Spool,
+    /,
+    schedule: str,
+    words: tuple[str, ...],
+    command: str | None,
+    job: str | None,
+    **flags: Any,
+) -> None:
     """Add a schedule: from now on each of its ticks becomes a job. The job's options are those of `queuectl enqueue`.
 
     A time in an hour that the zone skips is made up at its end; in an hour that is repeated it comes once, unless minute or hour
@@ -73,7 +89,11 @@ def add(spool: Spool, /, schedule: str, words: tuple[str, ...], command: str | N
     if own := next((key for key in TICKS_OWN if key in record), None):
         raise InvalidJob("comes with each tick; leave it out", own)
     template = complete_job(record, read_flags({**flags, "run_at": None})).to_dict()
-    timetable.add(spool, schedule, {**{key: value for key, value in rule.items() if value is not None}, "job": template})
+    timetable.add(
+        spool,
+        schedule,
+        {**{key: value for key, value in rule.items() if value is not None}, "job": template},
+    )
     click.echo(f"{schedule} added")
 
 
@@ -98,8 +118,15 @@ def list_schedules(spool: Spool, /, as_json: bool) -> None:
     if not found:
         click.echo("no schedules", err=True)
         return
-    rows = [(r["name"], r["state"], _when(r), _short(r["next_at"]), _short(r["last_at"]), _what(r)) for r in found]
-    show.table(["NAME", "STATE", "WHEN", "NEXT", "LAST", "COMMAND"], rows, lambda row: {"damaged": "dead"}.get(row[1], ""))
+    rows = [
+        (r["name"], r["state"], _when(r), _short(r["next_at"]), _short(r["last_at"]), _what(r))
+        for r in found
+    ]
+    show.table(
+        ["NAME", "STATE", "WHEN", "NEXT", "LAST", "COMMAND"],
+        rows,
+        lambda row: {"damaged": "dead"}.get(row[1], ""),
+    )
 
 
 def _when(record: dict[str, Any]) -> str:
@@ -135,12 +162,18 @@ def show_schedule(spool: Spool, /, name: str, as_json: bool) -> None:
     job.pop("command", None)
     job["env"] = ", ".join(job["env"]) if "env" in job else None
     command, ticks = record.pop("command"), record.pop("next", [])
-    shown = {**record, "next": ", ".join(map(str, ticks)) or None, "command": render.command(command) if command else None}
+    shown = {
+        **record,
+        "next": ", ".join(map(str, ticks)) or None,
+        "command": render.command(command) if command else None,
+    }
     show.fields([*shown.items(), *((f"job.{key}", value) for key, value in job.items())])
 
 
 @schedule_.command("remove")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules
+)
 @click.pass_obj
 def remove(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Remove schedules; the jobs that came of them stay.
@@ -159,7 +192,9 @@ def remove(spool: Spool, /, names: tuple[str, ...]) -> None:
 
 
 @schedule_.command("pause")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules
+)
 @click.pass_obj
 def pause(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Let schedules tick no more until `queuectl schedule resume`; jobs that they have made run as they would.
@@ -169,11 +204,16 @@ def pause(spool: Spool, /, names: tuple[str, ...]) -> None:
     queuectl schedule pause nightly report
     """
     spool.open()
-    show.each(names, lambda name: f"{name} {'paused' if timetable.pause(spool, name) else 'was paused already'}")
+    show.each(
+        names,
+        lambda name: f"{name} {'paused' if timetable.pause(spool, name) else 'was paused already'}",
+    )
 
 
 @schedule_.command("resume")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules
+)
 @click.pass_obj
 def resume(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Let schedules tick again, from now on: what would have come while they were paused is not made up.
@@ -183,11 +223,16 @@ def resume(spool: Spool, /, names: tuple[str, ...]) -> None:
     queuectl schedule resume nightly report
     """
     spool.open()
-    show.each(names, lambda name: f"{name} {'resumed' if timetable.resume(spool, name) else 'was not paused'}")
+    show.each(
+        names,
+        lambda name: f"{name} {'resumed' if timetable.resume(spool, name) else 'was not paused'}",
+    )
 
 
 @schedule_.command("run")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.schedules
+)
 @click.pass_obj
 def run(spool: Spool, /, names: tuple[str, ...]) -> None:
     """Put a job of a schedule into the queue now, beside its ticks and also while it is paused; print the job's id.

@@ -43,7 +43,9 @@ class Screen:
         try:
             import curses
         except ImportError:
-            raise QueuectlError("this Python has no curses; 'queuectl status --watch' needs none") from None
+            raise QueuectlError(
+                "this Python has no curses; 'queuectl status --watch' needs none"
+            ) from None
         self._curses = curses
         locale.setlocale(locale.LC_ALL, "")
         self._wake, _ = signals.wake_pipe()
@@ -56,7 +58,9 @@ class Screen:
             self._begin()
         except curses.error as error:
             name = os.environ.get("TERM", "")
-            raise QueuectlError(f"cannot paint a terminal of the kind {name!r} ({error}); try 'queuectl status --watch'") from None
+            raise QueuectlError(
+                f"cannot paint a terminal of the kind {name!r} ({error}); try 'queuectl status --watch'"
+            ) from None
         return self
 
     def _begin(self) -> None:
@@ -87,14 +91,24 @@ class Screen:
     def _attributes(self) -> dict[str, int]:
         """The attributes of each style; without colours the important ones are bold."""
         curses = self._curses
-        found = {"title": curses.A_BOLD, "dim": curses.A_DIM, "chosen": curses.A_REVERSE, "bad": curses.A_BOLD}
+        found = {
+            "title": curses.A_BOLD,
+            "dim": curses.A_DIM,
+            "chosen": curses.A_REVERSE,
+            "bad": curses.A_BOLD,
+        }
         if not show.may_colour():
             return found
         with contextlib.suppress(curses.error):
             curses.start_color()
             if curses.has_colors():
                 curses.use_default_colors()
-                colours = {"good": curses.COLOR_GREEN, "warn": curses.COLOR_YELLOW, "bad": curses.COLOR_RED, "busy": curses.COLOR_CYAN}
+                colours = {
+                    "good": curses.COLOR_GREEN,
+                    "warn": curses.COLOR_YELLOW,
+                    "bad": curses.COLOR_RED,
+                    "busy": curses.COLOR_CYAN,
+                }
                 for number, (style, colour) in enumerate(colours.items(), 1):
                     curses.init_pair(number, colour, -1)
                     found[style] = curses.color_pair(number)
@@ -118,11 +132,15 @@ class Screen:
         self._window.refresh()
 
     def _write(self, y: int, line: Line) -> None:
-        with contextlib.suppress(self._curses.error):  # the last cell of the screen, or one that was there before a resize
+        with contextlib.suppress(
+            self._curses.error
+        ):  # the last cell of the screen, or one that was there before a resize
             self._window.move(y, 0)
             for text, style in line:
                 coding = self._window.encoding
-                self._window.addstr(text.encode(coding, "replace").decode(coding), self._styles.get(style, 0))
+                self._window.addstr(
+                    text.encode(coding, "replace").decode(coding), self._styles.get(style, 0)
+                )
 
     def wait(self, lookout: Lookout, seconds: float) -> bool:
         """Until a key, a signal, or a view comes, or the time is over. Whether it is a view."""
@@ -156,7 +174,14 @@ def _end(number: int, _: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-_NAMES = {"\n": "enter", "\r": "enter", "\t": "tab", "\x1b": "escape", "\x7f": "backspace", "\b": "backspace"}
+_NAMES = {
+    "\n": "enter",
+    "\r": "enter",
+    "\t": "tab",
+    "\x1b": "escape",
+    "\x7f": "backspace",
+    "\b": "backspace",
+}
 
 _CODES = {
     "KEY_UP": "up",

@@ -30,13 +30,32 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("install")
 @_options
-@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Workers to run.")
-@click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting, for these workers only.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How events are logged.")
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Workers to run."
+)
+@click.option(
+    "--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting, for these workers only."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How events are logged.",
+)
 @click.option("--force", is_flag=True, help="Replace a unit that says other things.")
 @click.option("--print", "only_print", is_flag=True, help="Print the unit, and do nothing.")
 @click.pass_obj
-def install(spool: Spool, /, user: bool, system: bool, name: str | None, directory: str | None, now: bool, **options: Any) -> None:
+def install(
+    spool: Spool,
+    /,
+    user: bool,
+    system: bool,
+    name: str | None,
+    directory: str | None,
+    now: bool,
+    **options: Any,
+) -> None:
     """Write a systemd unit that runs workers of this spool, and say how to start it.
 
     With --user they run as you, from your next login on; with --system as the owner of the spool, from the next boot on.
@@ -59,9 +78,13 @@ def install(spool: Spool, /, user: bool, system: bool, name: str | None, directo
     click.echo(path)
     if not is_new:
         click.echo("it was there already", err=True)
-    _systemctl(system, ["daemon-reload"], ["enable", "--now", path if directory else unit_name], now=now)
+    _systemctl(
+        system, ["daemon-reload"], ["enable", "--now", path if directory else unit_name], now=now
+    )
     if not system and not now:
-        click.echo("so that they run while you are not logged in, too: loginctl enable-linger", err=True)
+        click.echo(
+            "so that they run while you are not logged in, too: loginctl enable-linger", err=True
+        )
 
 
 @click.command("uninstall")
@@ -80,25 +103,35 @@ def uninstall(user: bool, system: bool, name: str | None, directory: str | None,
         _systemctl(system, ["disable", "--now", unit_name], now=True)
     service.uninstall(path)
     click.echo(f"removed {path}")
-    _systemctl(system, *([] if now else [["disable", "--now", unit_name]]), ["daemon-reload"], now=now)
+    _systemctl(
+        system, *([] if now else [["disable", "--now", unit_name]]), ["daemon-reload"], now=now
+    )
 
 
 def _say_one(user: bool, system: bool) -> None:
     if user == system:
-        raise click.UsageError("say either --user (a service of yours) or --system (one of the machine, as root)")
+        raise click.UsageError(
+            "say either --user (a service of yours) or --system (one of the machine, as root)"
+        )
 
 
 def _unit_name(name: str | None) -> str:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9:_.-]{1,200}", name):
-        raise Wrong(f"--name {name!r}: only letters, digits and : _ . - may be in the name of a unit")
+        raise Wrong(
+            f"--name {name!r}: only letters, digits and : _ . - may be in the name of a unit"
+        )
     return f"queuectl-{name}.service" if name else "queuectl.service"
 
 
 def _path(system: bool, directory: str | None, unit_name: str) -> str:
-    return os.path.join(os.path.abspath(directory) if directory else service.directory(is_system=system), unit_name)
+    return os.path.join(
+        os.path.abspath(directory) if directory else service.directory(is_system=system), unit_name
+    )
 
 
-def _command(spool: Spool, count: int, values: tuple[str, ...], log_format: str, **_: Any) -> list[str]:
+def _command(
+    spool: Spool, count: int, values: tuple[str, ...], log_format: str, **_: Any
+) -> list[str]:
     """The words that start the workers: this very program, wherever it is."""
     from queuectl.cli.worker import flags
 
@@ -106,7 +139,17 @@ def _command(spool: Spool, count: int, values: tuple[str, ...], log_format: str,
     program = os.path.abspath(sys.argv[0])
     is_script = os.path.basename(program) == "queuectl" and os.access(program, os.X_OK)
     ours = [program] if is_script else [sys.executable, "-P", "-m", "queuectl"]
-    words = [*ours, "--spool", spool.path, "worker", "start", "--count", str(count), "--log-format", log_format]
+    words = [
+        *ours,
+        "--spool",
+        spool.path,
+        "worker",
+        "start",
+        "--count",
+        str(count),
+        "--log-format",
+        log_format,
+    ]
     return words + [word for value in values for word in ("--set", value)]
 
 
@@ -120,5 +163,9 @@ def _systemctl(system: bool, *commands: list[str], now: bool) -> None:
         sys.stdout.flush()
         code = os.spawnvp(os.P_WAIT, line[0], line)
         if code:
-            why = "there is no systemctl on the PATH" if code == 127 else f"exit code {code}; see above"
+            why = (
+                "there is no systemctl on the PATH"
+                if code == 127
+                else f"exit code {code}; see above"
+            )
             raise QueuectlError(f"{shlex.join(line)} failed ({why}); run it by hand")

@@ -68,7 +68,9 @@ def get(spool: Spool, /, key: str, as_json: bool) -> None:
         click.echo(_text(value))
 
 
-@config_.command("set", context_settings={"ignore_unknown_options": True})  # a value may begin with "-"
+@config_.command(
+    "set", context_settings={"ignore_unknown_options": True}
+)  # a value may begin with "-"
 @click.argument("key", shell_complete=complete.settings)
 @click.argument("value")
 @click.pass_obj

@@ -28,7 +28,11 @@ def document(value: Any) -> None:
 
 
 def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], colour: Callable[[Sequence[str]], str] | None = None, *, whole: bool = False
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    colour: Callable[[Sequence[str]], str] | None = None,
+    *,
+    whole: bool = False,
 ) -> None:
     """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour.
 
@@ -44,11 +48,15 @@ def table(
 
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     for index, title in enumerate(head):
-        drawn.add_column(title, no_wrap=not index or max((len(row[index]) for row in rows), default=0) <= LONG)
+        drawn.add_column(
+            title, no_wrap=not index or max((len(row[index]) for row in rows), default=0) <= LONG
+        )
     styles = {"32": "green", "33": "yellow", "31": "red", "36": "cyan"}
     for row in rows:
         style = styles.get(render.COLOURS.get(colour(row), "")) if colour else None
-        drawn.add_row(*(Text(cell, style=style or "", no_wrap=not whole, overflow="ellipsis") for cell in row))
+        drawn.add_row(
+            *(Text(cell, style=style or "", no_wrap=not whole, overflow="ellipsis") for cell in row)
+        )
     Console().print(drawn)
 
 
@@ -97,7 +105,18 @@ def workers(found: list[dict[str, Any]]) -> None:
     """Print workers as a table."""
     ages = [None if w["heartbeat_age"] is None else units.ago(w["heartbeat_age"]) for w in found]
     rows = [
-        (w["name"], w["host"] or "?", str(w["pid"] or "?"), "alive" if w["alive"] else "dead", w["job"] or "-", age or "-")
+        (
+            w["name"],
+            w["host"] or "?",
+            str(w["pid"] or "?"),
+            "alive" if w["alive"] else "dead",
+            w["job"] or "-",
+            age or "-",
+        )
         for w, age in zip(found, ages, strict=True)
     ]
-    table(["WORKER", "HOST", "PID", "STATE", "JOB", "HEARTBEAT"], rows, lambda row: "dead" if row[3] == "dead" else "")
+    table(
+        ["WORKER", "HOST", "PID", "STATE", "JOB", "HEARTBEAT"],
+        rows,
+        lambda row: "dead" if row[3] == "dead" else "",
+    )

@@ -39,7 +39,19 @@ TAIL = 256 * 1024
 
 #: How far keys go in a list or a log; 0: half a screen.
 FAR = 10**9
-STEPS = {"down": 1, "j": 1, "up": -1, "k": -1, "page down": 0, " ": 0, "page up": 0, "home": -FAR, "g": -FAR, "end": FAR, "G": FAR}
+STEPS = {
+    "down": 1,
+    "j": 1,
+    "up": -1,
+    "k": -1,
+    "page down": 0,
+    " ": 0,
+    "page up": 0,
+    "home": -FAR,
+    "g": -FAR,
+    "end": FAR,
+    "G": FAR,
+}
 
 
 @click.command("top")
@@ -58,7 +70,9 @@ def top_(spool: Spool, /) -> None:
     queuectl --spool /srv/jobs top
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise QueuectlError("top needs a terminal; 'queuectl status --watch' prints how things are again and again")
+        raise QueuectlError(
+            "top needs a terminal; 'queuectl status --watch' prints how things are again and again"
+        )
     spool.open().settings()
     lookout = Lookout(spool)
     try:
@@ -108,9 +122,16 @@ class Top:
             lines = picture.help(width, height)
         elif self._log:
             self._log.look(width, height)
-            lines = picture.log(self._log.title(self._view), self._log.text, self._log.back, width, height)
+            lines = picture.log(
+                self._log.title(self._view), self._log.text, self._log.back, width, height
+            )
         else:
-            lines = picture.jobs(self._view, self._mood._replace(silence=time.monotonic() - self._heard), width, height)
+            lines = picture.jobs(
+                self._view,
+                self._mood._replace(silence=time.monotonic() - self._heard),
+                width,
+                height,
+            )
         self._screen.paint(lines)
 
     # -- keys
@@ -196,7 +217,11 @@ class Top:
 
     def _do(self, row: Row, key: str) -> None:
         with self._refusals():
-            self._say(lookup.pursue(self._spool.open(), _entry(row), lambda entry: _act(self._spool, entry, key)))
+            self._say(
+                lookup.pursue(
+                    self._spool.open(), _entry(row), lambda entry: _act(self._spool, entry, key)
+                )
+            )
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -210,14 +235,20 @@ class Top:
 
 
 def _entry(row: Row) -> Entry:
-    return Entry(row.state, Name(row.time, row.priority, row.attempts, row.id), row.file, row.worker)
+    return Entry(
+        row.state, Name(row.time, row.priority, row.attempts, row.id), row.file, row.worker
+    )
 
 
 def _act(spool: Spool, entry: Entry, key: str) -> str | None:
     """Do what a key means to a job; what was done, None if the job has moved on."""
     id = entry.name.id
     if key == "c":
-        return f"{id} cancelled" if actions.cancel(spool, id, entry) == "cancelled" else f"{id} is running and has been told to end"
+        return (
+            f"{id} cancelled"
+            if actions.cancel(spool, id, entry) == "cancelled"
+            else f"{id} is running and has been told to end"
+        )
     if key == "r":
         return f"{id} pending" if actions.retry(spool, entry) else None
     if entry.state == "held":
@@ -237,7 +268,11 @@ class Log:
 
     def turn(self) -> None:
         """Look at the other stream."""
-        self._stream, self._is_turned, self.back = "err" if self._stream == "out" else "out", True, 0
+        self._stream, self._is_turned, self.back = (
+            "err" if self._stream == "out" else "out",
+            True,
+            0,
+        )
 
     def look(self, width: int, height: int) -> None:
         """Read what has come, also of a new attempt; stderr if there is nothing else and nobody chose."""
@@ -251,7 +286,9 @@ class Log:
             data = disk.read_tail(path, TAIL)
             whole = data if len(data) < TAIL else data.partition(b"\n")[2]
             text, self._seen = whole.decode(errors="replace"), seen
-            more = picture.most_back(text, width, height) - picture.most_back(self.text, width, height)
+            more = picture.most_back(text, width, height) - picture.most_back(
+                self.text, width, height
+            )
             self.back += max(0, more) if self.back else 0  # who reads further up stays there
             self.text = text
         self.back = min(self.back, picture.most_back(self.text, width, height))
@@ -261,6 +298,8 @@ class Log:
 
     def title(self, view: View) -> str:
         """What one looks at, and how the job is: one that is not listed has ended, or moves just now."""
-        entry = next((row for row in view.rows if row.id == self._id), None) or lookup.at_last_record(self._spool, self._id)
+        entry = next(
+            (row for row in view.rows if row.id == self._id), None
+        ) or lookup.at_last_record(self._spool, self._id)
         state = f", {entry.state}" if entry else ""
         return f"log of {self._id}{state}, attempt {self._attempt}, std{self._stream}{'' if self.text else ': nothing'}"

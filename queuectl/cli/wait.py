@@ -47,7 +47,9 @@ def wait_(spool: Spool, chosen: Selection, /, timeout: str | None, as_json: bool
         _wait_for_all(spool, chosen, seconds, timeout, as_json)
 
 
-def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool) -> None:
+def _wait_for_each(
+    spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool
+) -> None:
     def ended(job: actions.Waited) -> None:
         if not as_json:
             click.echo(f"{job.id} {job.state}", err=True)
@@ -57,7 +59,9 @@ def _wait_for_each(spool: Spool, chosen: Selection, seconds: float | None, timeo
     if waited is None:
         left = [id for id in ids if lookup.find(spool, id).state not in ENDED]
         some = ", ".join(left[:4]) + (", ..." if len(left) > 4 else "")
-        _give_up(f"not ended within {timeout}: {some}; wait longer, or see why with 'queuectl list'")
+        _give_up(
+            f"not ended within {timeout}: {some}; wait longer, or see why with 'queuectl list'"
+        )
     if as_json:
         show.document([{"id": job.id, "state": job.state, "exit_code": job.code} for job in waited])
     codes = [job.code for job in waited]
@@ -69,11 +73,16 @@ def _give_up(why: str) -> NoReturn:
     raise click.exceptions.Exit(actions.TIMED_OUT)
 
 
-def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool) -> None:
+def _wait_for_all(
+    spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool
+) -> None:
     started = time.monotonic()
     if chosen.states or chosen.name is not None:
         # A drop has no id to follow it by before it is admitted.
-        waiting = tally.Tally(spool, [entry.name.id for entry in chosen.entries() if decode(os.path.basename(entry.file))])
+        waiting = tally.Tally(
+            spool,
+            [entry.name.id for entry in chosen.entries() if decode(os.path.basename(entry.file))],
+        )
     else:
         waiting = tally.Tally(spool, batch=chosen.batch)
     told, close = _bar(chosen.batch or "waiting")
@@ -87,7 +96,9 @@ def _wait_for_all(spool: Spool, chosen: Selection, seconds: float | None, timeou
     else:
         click.echo(_summary(chosen.batch, count, time.monotonic() - started), err=True)
     if not is_over:
-        _give_up(f"{count.left} of {count.total} jobs have not ended within {timeout}; wait longer, or see why with 'queuectl list'")
+        _give_up(
+            f"{count.left} of {count.total} jobs have not ended within {timeout}; wait longer, or see why with 'queuectl list'"
+        )
     raise click.exceptions.Exit(int(count.dead > 0))
 
 
@@ -105,7 +116,12 @@ def _bar(title: str) -> tuple[Callable[[tally.Count], None], Callable[[], None]]
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[dead]} dead"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[dead]} dead"),
+    )
     bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
     task = bar.add_task(title, total=None, dead=0)
     bar.start()

@@ -20,7 +20,11 @@ PAUSE = 0.1
 
 
 @click.command("metrics")
-@click.option("--textfile", metavar="FILE", help="Write them into FILE, whole or not at all, for the textfile collector of node_exporter.")
+@click.option(
+    "--textfile",
+    metavar="FILE",
+    help="Write them into FILE, whole or not at all, for the textfile collector of node_exporter.",
+)
 @click.pass_obj
 def metrics_(spool: Spool, /, textfile: str | None) -> None:
     """How the spool is, for Prometheus. Needs `pip install 'queuectl[web]'`.
@@ -50,7 +54,9 @@ def metrics_(spool: Spool, /, textfile: str | None) -> None:
 
 
 @click.command("events")
-@click.option("-f", "--follow", is_flag=True, help="Show what happens from now on, until told to stop.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show what happens from now on, until told to stop."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_obj
 def events_(spool: Spool, /, follow: bool, as_json: bool) -> None:
@@ -65,7 +71,10 @@ def events_(spool: Spool, /, follow: bool, as_json: bool) -> None:
     """
     directory = spool.open().at("events")
     if spool.settings().events == "off":
-        click.echo("queuectl: warning: the setting events is off; 'queuectl config set events on'", err=True)
+        click.echo(
+            "queuectl: warning: the setting events is off; 'queuectl config set events on'",
+            err=True,
+        )
     found = _following(directory) if follow else events.read(directory, {})
     with contextlib.suppress(KeyboardInterrupt):
         for event in found:
@@ -80,6 +89,19 @@ def _following(directory: str) -> Iterator[dict[str, Any]]:
 
 
 def _line(event: dict[str, Any]) -> str:
-    details = {key: value for key, value in event.items() if key not in ("time", "event", "job", "by") and value is not None}
+    details = {
+        key: value
+        for key, value in event.items()
+        if key not in ("time", "event", "job", "by") and value is not None
+    }
     words = [f"{key}={render.printable(str(value))}" for key, value in details.items()]
-    return render.printable(" ".join([str(event.get("time")), f"{event.get('event')!s:<10}", str(event.get("job") or "-"), *words]))
+    return render.printable(
+        " ".join(
+            [
+                str(event.get("time")),
+                f"{event.get('event')!s:<10}",
+                str(event.get("job") or "-"),
+                *words,
+            ]
+        )
+    )

@@ -62,11 +62,15 @@ def worker_(ctx: click.Context, /, **options: Any) -> None:
     queuectl worker --count 1 --duration 15
     queuectl worker list
     """
-    given = [name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    given = [
+        name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
     if ctx.invoked_subcommand is None:
         _start(ctx.obj, **options)
     elif given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} belongs behind '{ctx.invoked_subcommand}'")
+        raise click.UsageError(
+            f"--{given[0].replace('_', '-')} belongs behind '{ctx.invoked_subcommand}'"
+        )
 
 
 @worker_.command("start")
@@ -110,7 +114,14 @@ def _start(
     colour = not daemon and sys.stderr.isatty() and show.may_colour()
 
     def supervise(ready: Callable[[], None] = lambda: None, file: LogFile | None = None) -> None:
-        _serve(spools, count, lambda common: Log(2, form, colour=colour, common=common, file=file), ready, drain=drain, duration=seconds)
+        _serve(
+            spools,
+            count,
+            lambda common: Log(2, form, colour=colour, common=common, file=file),
+            ready,
+            drain=drain,
+            duration=seconds,
+        )
 
     if daemon:
         name = f"workers-{host.place().host}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
@@ -120,7 +131,13 @@ def _start(
 
 
 def _serve(
-    spools: list[Spool], count: int, log: Callable[[dict[str, str]], Log], ready: Callable[[], None], *, drain: bool, duration: float | None
+    spools: list[Spool],
+    count: int,
+    log: Callable[[dict[str, str]], Log],
+    ready: Callable[[], None],
+    *,
+    drain: bool,
+    duration: float | None,
 ) -> None:
     """Serve one spool in this process, several with a supervisor each."""
     from queuectl.supervisor import Supervisor
@@ -131,7 +148,9 @@ def _serve(
     from queuectl.fleet import Fleet
 
     def serve(spool: Spool, turns: Turns, ready: Callable[[], object]) -> None:
-        Supervisor(spool, count, log({"spool": spool.path}), drain=drain, duration=duration, turns=turns).run(ready)
+        Supervisor(
+            spool, count, log({"spool": spool.path}), drain=drain, duration=duration, turns=turns
+        ).run(ready)
 
     Fleet(count, [partial(serve, spool) for spool in spools]).run(ready)
 
@@ -152,7 +171,9 @@ def flags(values: tuple[str, ...]) -> dict[str, Any]:
             raise Wrong(f"--set {text!r}: write KEY=VALUE")
         name, value = config.read(name, value)
         if name.startswith(config.LIMIT):
-            raise Wrong(f"--set {name}: a limit holds for the whole spool; 'queuectl config set {name} {value}'")
+            raise Wrong(
+                f"--set {name}: a limit holds for the whole spool; 'queuectl config set {name} {value}'"
+            )
         found[name] = value
     return found
 
@@ -197,10 +218,24 @@ def _detach(path: str, supervise: Callable[[Callable[[], None], LogFile], None])
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.workers)
 @click.option("--host", metavar="HOST", help="Those on another host.")
 @click.option("--all-hosts", is_flag=True, help="Those on all hosts.")
-@click.option("--timeout", metavar="TIME", help="Wait at most this long for them to end.  [default: as long as it takes]")
-@click.option("--now", is_flag=True, help="End the running commands too, and put their jobs back uncounted.")
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Wait at most this long for them to end.  [default: as long as it takes]",
+)
+@click.option(
+    "--now", is_flag=True, help="End the running commands too, and put their jobs back uncounted."
+)
 @click.pass_obj
-def stop(spool: Spool, /, names: tuple[str, ...], host: str | None, all_hosts: bool, timeout: str | None, now: bool) -> None:
+def stop(
+    spool: Spool,
+    /,
+    names: tuple[str, ...],
+    host: str | None,
+    all_hosts: bool,
+    timeout: str | None,
+    now: bool,
+) -> None:
     """Stop the workers of this spool on this host, or elsewhere, and wait until they are gone.
 
     They finish the jobs they have, unless --now. NAME, a worker's name or its beginning, stops its supervisor and so all
@@ -225,7 +260,9 @@ def stop(spool: Spool, /, names: tuple[str, ...], host: str | None, all_hosts: b
     for who in stopped:
         click.echo(f"stopped {who}")
     if left:
-        raise QueuectlError(f"still running: {', '.join(left)}; wait longer, or 'queuectl worker stop --now'")
+        raise QueuectlError(
+            f"still running: {', '.join(left)}; wait longer, or 'queuectl worker stop --now'"
+        )
 
 
 @worker_.command("list")

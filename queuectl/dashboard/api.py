@@ -70,14 +70,22 @@ class Api:
         if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= listing.MOST:
             raise Wrong(f"limit must be from 1 to {listing.MOST}, not {text!r}")
         wanted = listing.read_filter(words, self._desk.spool.now())
-        shown = listing.page(self._desk.spool, self._desk.counter, wanted, words.get("after", ""), int(text))
-        return JSONResponse({"jobs": shown.records, "next": shown.next or None, "complete": shown.is_whole})
+        shown = listing.page(
+            self._desk.spool, self._desk.counter, wanted, words.get("after", ""), int(text)
+        )
+        return JSONResponse(
+            {"jobs": shown.records, "next": shown.next or None, "complete": shown.is_whole}
+        )
 
     def job(self, request: Request) -> Response:
         """GET /api/jobs/ID: as `show --json`."""
         spool = self._desk.spool
-        entry = listing.find(spool, self._desk.counter, request.path_params["id"], request.query_params.get("at", ""))
-        return JSONResponse(lookup.full_record(spool, entry, spool.settings(), waiting.Reasons(spool).of))
+        entry = listing.find(
+            spool, self._desk.counter, request.path_params["id"], request.query_params.get("at", "")
+        )
+        return JSONResponse(
+            lookup.full_record(spool, entry, spool.settings(), waiting.Reasons(spool).of)
+        )
 
     def described(self, _: Request) -> Response:
         """GET /api/openapi.json."""
@@ -91,7 +99,9 @@ class Api:
     def metrics(self, _: Request) -> Response:
         """GET /metrics, for Prometheus."""
         desk = self._desk
-        return Response(metrics.text(desk.spool, desk.counter.report, desk.workers()), media_type=metrics.TYPE)
+        return Response(
+            metrics.text(desk.spool, desk.counter.report, desk.workers()), media_type=metrics.TYPE
+        )
 
     # -- acting
 

@@ -78,7 +78,11 @@ def application(desk: Desk) -> Starlette:
 
     def refused(request: Request, error: Exception) -> Response:
         if not isinstance(error, QueuectlError):
-            text = f"{type(error).__name__}: {error}; see 'queuectl doctor'" if isinstance(error, OSError) else "the dashboard has a fault"
+            text = (
+                f"{type(error).__name__}: {error}; see 'queuectl doctor'"
+                if isinstance(error, OSError)
+                else "the dashboard has a fault"
+            )
             error = QueuectlError(" ".join(text.splitlines()))
             number = 503
         else:
@@ -89,9 +93,11 @@ def application(desk: Desk) -> Starlette:
 
     def missing(request: Request, error: Exception) -> Response:
         number = error.status_code if isinstance(error, HTTPException) else 500
-        words = {404: "there is no such page", 405: "this address does not take that method", 413: "that is too large"}.get(
-            number, str(error)
-        )
+        words = {
+            404: "there is no such page",
+            405: "this address does not take that method",
+            413: "that is too large",
+        }.get(number, str(error))
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": words}, number)
         return pages.error(request, words, number)
@@ -136,7 +142,10 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at TERM and Ctrl+C, and end with 0 then, as workers do."""
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             yield
         finally:
@@ -152,7 +161,9 @@ class Server(uvicorn.Server):
 def serve(spool: Spool, options: Options, ready: Callable[[str], None]) -> None:
     """Serve until told to stop; `ready` hears the address."""
     if options.password is None and not is_loopback(options.host):
-        raise Wrong(f"--host {options.host} can be reached from other machines; give --password-file, or listen on 127.0.0.1")
+        raise Wrong(
+            f"--host {options.host} can be reached from other machines; give --password-file, or listen on 127.0.0.1"
+        )
     listener = _listen(options)
     # The command line dies of a closed pipe; a server has many readers that go away.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -170,7 +181,9 @@ def serve(spool: Spool, options: Options, ready: Callable[[str], None]) -> None:
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         server.run(sockets=[listener])
         if os.waitpid(counter.pid, os.WNOHANG) != (0, 0):
-            raise CounterDied(f"the process that counts the jobs (pid {counter.pid}) has died; start the dashboard again")
+            raise CounterDied(
+                f"the process that counts the jobs (pid {counter.pid}) has died; start the dashboard again"
+            )
     finally:
         counter.close()
         listener.close()
@@ -178,7 +191,9 @@ def serve(spool: Spool, options: Options, ready: Callable[[str], None]) -> None:
 
 def _listen(options: Options) -> socket.socket:
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        family, kind, proto, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM
+        )[0]
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -70,7 +70,9 @@ class Counter:
     def receive(self) -> None:
         """Take the report that has come, or wait for it."""
         report, fds = self._message()
-        indexes = {state: index for state, index in self.indexes.items() if state in report["indexed"]}
+        indexes = {
+            state: index for state, index in self.indexes.items() if state in report["indexed"]
+        }
         for state, fd in zip(report.pop("fresh"), fds, strict=True):
             indexes[state] = Index(fd, reverse=is_reverse(state))
         for state, late in report.pop("late").items():
@@ -88,7 +90,9 @@ class Counter:
                 parts.append(self._some(min(left, 1 << 20)))
                 left -= len(parts[-1])
         except ConnectionError:
-            raise CounterDied(f"the process that counts the jobs (pid {self.pid}) has died; start the dashboard again") from None
+            raise CounterDied(
+                f"the process that counts the jobs (pid {self.pid}) has died; start the dashboard again"
+            ) from None
         return json.loads(b"".join(parts)), fds
 
     def _some(self, most: int) -> bytes:
@@ -143,8 +147,12 @@ class _Child:
             # The quick ones first: nobody waits for those that are large.
             for states in (ORDER[:-2], ORDER[-2:-1], ORDER[-1:]):
                 self.makers = {}
-                with contextlib.suppress(FileNotFoundError, PermissionError):  # the spool is away; the last report stays
-                    if self.census.look(self._wants, states) or any(maker.count > FEW for maker in self.makers.values()):
+                with contextlib.suppress(
+                    FileNotFoundError, PermissionError
+                ):  # the spool is away; the last report stays
+                    if self.census.look(self._wants, states) or any(
+                        maker.count > FEW for maker in self.makers.values()
+                    ):
                         self._send()
 
     def _rest(self) -> bool:
@@ -160,7 +168,12 @@ class _Child:
         if state == "rejected":
             return None
         newest, made = self.indexed.get(state, ("", 0.0))
-        if is_reverse(state) and newest and len(self.late.get(state, ())) <= LATE and time.monotonic() - made < LASTS:
+        if (
+            is_reverse(state)
+            and newest
+            and len(self.late.get(state, ())) <= LATE
+            and time.monotonic() - made < LASTS
+        ):
             self.late[state] = []
             return self._note_late
         self.makers[state] = Maker(reverse=is_reverse(state))
@@ -171,7 +184,11 @@ class _Child:
             self.makers[state].add(line(state, text, self.now))
 
     def _note_late(self, state: str, text: str) -> None:
-        if "00" + text > self.indexed[state][0] and has_shape(text) and len(self.late[state]) <= LATE:
+        if (
+            "00" + text > self.indexed[state][0]
+            and has_shape(text)
+            and len(self.late[state]) <= LATE
+        ):
             self.late[state].append("00" + text)
 
     def _send(self) -> None:
@@ -181,9 +198,16 @@ class _Child:
             self.indexed.pop(state, None)
         for state, file in files.items():
             self.indexed[state] = (_first(file), time.monotonic())
-        report = {**self.census.report(), "fresh": list(files), "indexed": list(self.indexed), "late": self.late}
+        report = {
+            **self.census.report(),
+            "fresh": list(files),
+            "indexed": list(self.indexed),
+            "late": self.late,
+        }
         data = json.dumps(report).encode()
-        socket.send_fds(self.line, [_HEAD.pack(len(data))], [file.fileno() for file in files.values()])
+        socket.send_fds(
+            self.line, [_HEAD.pack(len(data))], [file.fileno() for file in files.values()]
+        )
         self.line.sendall(data)
         for file in files.values():
             file.close()

@@ -39,20 +39,42 @@ class Act(NamedTuple):
 
 
 def _run_now(spool: Spool, entry: Entry, _: int) -> bool:
-    return actions.retry(spool, entry) if entry.state == "failed" else actions.change(spool, entry, due=spool.now())
+    return (
+        actions.retry(spool, entry)
+        if entry.state == "failed"
+        else actions.change(spool, entry, due=spool.now())
+    )
 
 
 #: Every verb, in the order of its buttons.
 ACTS = {
-    "retry": Act("Retry", ("failed", "dead"), asks=False, do=lambda spool, entry, _: actions.retry(spool, entry)),
+    "retry": Act(
+        "Retry",
+        ("failed", "dead"),
+        asks=False,
+        do=lambda spool, entry, _: actions.retry(spool, entry),
+    ),
     "run": Act("Run now", ("pending", "failed"), asks=False, do=_run_now),
-    "hold": Act("Hold", ("pending", "blocked", "failed"), asks=False, do=lambda spool, entry, _: actions.hold(spool, entry)),
-    "release": Act("Release", ("held",), asks=False, do=lambda spool, entry, _: actions.release(spool, entry)),
+    "hold": Act(
+        "Hold",
+        ("pending", "blocked", "failed"),
+        asks=False,
+        do=lambda spool, entry, _: actions.hold(spool, entry),
+    ),
+    "release": Act(
+        "Release", ("held",), asks=False, do=lambda spool, entry, _: actions.release(spool, entry)
+    ),
     "priority": Act(
-        "Set priority", actions.WAITING, asks=False, do=lambda spool, entry, value: actions.change(spool, entry, priority=value)
+        "Set priority",
+        actions.WAITING,
+        asks=False,
+        do=lambda spool, entry, value: actions.change(spool, entry, priority=value),
     ),
     "cancel": Act(
-        "Cancel", (*actions.WAITING, "processing"), asks=True, do=lambda spool, entry, _: bool(actions.cancel(spool, entry.name.id, entry))
+        "Cancel",
+        (*actions.WAITING, "processing"),
+        asks=True,
+        do=lambda spool, entry, _: bool(actions.cancel(spool, entry.name.id, entry)),
     ),
     "remove": Act(
         "Remove",
@@ -65,7 +87,11 @@ ACTS = {
 
 def acts_for(desk: Desk, state: str) -> dict[str, Act]:
     """The verbs that make sense in a state; none if nothing may be done."""
-    return {verb: act for verb, act in ACTS.items() if state in act.states} if desk.options.allow_actions else {}
+    return (
+        {verb: act for verb, act in ACTS.items() if state in act.states}
+        if desk.options.allow_actions
+        else {}
+    )
 
 
 def allow(desk: Desk) -> None:
@@ -96,7 +122,9 @@ def do(desk: Desk, verb: str, id: str, hint: str = "", value: int = 0) -> None:
     desk.counter.hurry()
 
 
-def do_all(desk: Desk, verb: str, jobs: Iterable[tuple[str, str]], value: int = 0) -> tuple[list[str], dict[str, str]]:
+def do_all(
+    desk: Desk, verb: str, jobs: Iterable[tuple[str, str]], value: int = 0
+) -> tuple[list[str], dict[str, str]]:
     """Do one thing to many jobs, named by id and place: those it was done to, and why not to the others."""
     done, refused = [], {}
     for id, hint in jobs:

@@ -52,7 +52,9 @@ class Desk:
             "spool": self.spool.path,
             "jobs": report["jobs"],
             "scheduled": report["scheduled"],
-            "oldest_ready_seconds": None if oldest is None else round(max(0.0, self.spool.now() - oldest), 3),
+            "oldest_ready_seconds": None
+            if oldest is None
+            else round(max(0.0, self.spool.now() - oldest), 3),
             "paused": self.spool.is_paused(),
             "workers": self.workers(),
             "counted_at": units.iso(report["at"]),
@@ -60,7 +62,11 @@ class Desk:
 
     def states(self) -> list[tuple[str, int | None]]:
         """The states to show with their counts: those that most spools never have only when they are used."""
-        return [(state, count) for state, count in self.counter.report["jobs"].items() if count or state not in (*LATER, "rejected")]
+        return [
+            (state, count)
+            for state, count in self.counter.report["jobs"].items()
+            if count or state not in (*LATER, "rejected")
+        ]
 
 
 class Bucket(NamedTuple):
@@ -79,9 +85,13 @@ def buckets(report: dict[str, Any], now: float, count: int, width: int) -> list[
     ends, durations = report["ends"], report["durations"]
     found = []
     for start in range(first, first + count * width, width):
-        minutes = [time.strftime("%Y%m%dT%H%M", time.gmtime(at)) for at in range(start, start + width, 60)]
+        minutes = [
+            time.strftime("%Y%m%dT%H%M", time.gmtime(at)) for at in range(start, start + width, 60)
+        ]
         sample = sorted(took for minute in minutes for took in durations.get(minute, ()))
-        completed, dead = (sum(ends[state].get(minute, 0) for minute in minutes) for state in ("completed", "dead"))
+        completed, dead = (
+            sum(ends[state].get(minute, 0) for minute in minutes) for state in ("completed", "dead")
+        )
         found.append(Bucket(start, completed, dead, _rank(sample, 0.5), _rank(sample, 0.95)))
     return found
 

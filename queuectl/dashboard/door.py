@@ -77,10 +77,15 @@ class Door:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._knows(host):
-            return PlainTextResponse(f"this dashboard is not {host!r}; start it with --public-host to give it another name\n", 400)
+            return PlainTextResponse(
+                f"this dashboard is not {host!r}; start it with --public-host to give it another name\n",
+                400,
+            )
         if scope["path"] != "/healthz" and not self._is_in(headers):
             return PlainTextResponse(
-                "the password is wrong or missing\n", 401, {"www-authenticate": 'Basic realm="queuectl", charset="UTF-8"'}
+                "the password is wrong or missing\n",
+                401,
+                {"www-authenticate": 'Basic realm="queuectl", charset="UTF-8"'},
             )
         if scope["method"] in LOOKS:
             return None
@@ -105,7 +110,11 @@ class Door:
             return True
         kind, _, code = headers.get("authorization", "").partition(" ")
         try:
-            given = base64.b64decode(code, validate=True).partition(b":")[2] if kind.lower() == "basic" else b""
+            given = (
+                base64.b64decode(code, validate=True).partition(b":")[2]
+                if kind.lower() == "basic"
+                else b""
+            )
         except (binascii.Error, ValueError):
             given = b""
         return hmac.compare_digest(given, self._options.password)
@@ -118,8 +127,14 @@ def _is_plain(host: str) -> bool:
 def _foreign(path: str, headers: Headers, host: str) -> Response | None:
     """Why a request that would change something comes from elsewhere, or could."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    if (origin is not None and urlsplit(origin).netloc.lower() != host.lower()) or site not in ("same-origin", "none"):
-        return PlainTextResponse(f"refused: the request comes from {origin or 'another site'}, not from this dashboard\n", 403)
+    if (origin is not None and urlsplit(origin).netloc.lower() != host.lower()) or site not in (
+        "same-origin",
+        "none",
+    ):
+        return PlainTextResponse(
+            f"refused: the request comes from {origin or 'another site'}, not from this dashboard\n",
+            403,
+        )
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if path.startswith("/api/") and kind != "application/json":
         # A page elsewhere can send forms and plain text without asking, JSON it cannot.

@@ -94,7 +94,10 @@ class Index:
 
     def lines(self, after: str, part: str = "") -> Iterator[str]:
         """The lines after the line `after`, in order; with `part` only those that contain it."""
-        late = sorted((text for text in self.late if part in text and self._is_after(text, after)), reverse=self._reverse)
+        late = sorted(
+            (text for text in self.late if part in text and self._is_after(text, after)),
+            reverse=self._reverse,
+        )
         last = ""
         for text in heapq.merge(late, self._lines(after, part), reverse=self._reverse):
             if text != last:
@@ -115,7 +118,9 @@ class Index:
                 rest = block[block.rfind(b"\n") + 1 :] if b"\n" in block else rest + block
                 continue
             whole, _, rest = (rest + block).rpartition(b"\n")
-            yield from (text.decode("ascii") for text in whole.split(b"\n") if text and needle in text)
+            yield from (
+                text.decode("ascii") for text in whole.split(b"\n") if text and needle in text
+            )
 
     def _find(self, after: str) -> int:
         """Where the first line begins that comes after this one: the bisection of a file by its bytes."""

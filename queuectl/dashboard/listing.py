@@ -60,7 +60,14 @@ def read_filter(words: Mapping[str, str], now: float) -> Filter:
     if state not in STATES:
         raise Wrong(f"state {state!r} is none; there are {', '.join(STATES)}")
     since, until = (_moment(words.get(key) or "", key, now) for key in ("since", "until"))
-    return Filter(state, words.get("id") or "", words.get("batch") or "", words.get("text") or "", since, until)
+    return Filter(
+        state,
+        words.get("id") or "",
+        words.get("batch") or "",
+        words.get("text") or "",
+        since,
+        until,
+    )
 
 
 def _moment(text: str, key: str, now: float) -> str:
@@ -73,10 +80,14 @@ def _moment(text: str, key: str, now: float) -> str:
     try:
         return stamp(units.instant(text))
     except ValueError:
-        raise Wrong(f'{key} {text!r} is no time; write "2h" for two hours ago, or "2026-11-22T10:15:00Z"') from None
+        raise Wrong(
+            f'{key} {text!r} is no time; write "2h" for two hours ago, or "2026-11-22T10:15:00Z"'
+        ) from None
 
 
-def page(spool: Spool, counter: Counter, wanted: Filter, after: str = "", limit: int = LIMIT) -> Page:
+def page(
+    spool: Spool, counter: Counter, wanted: Filter, after: str = "", limit: int = LIMIT
+) -> Page:
     """The jobs after the cursor `after`: a name, or "+N" for what comes behind the first N drops."""
     ends, settings = time.monotonic() + BUDGET, spool.settings()
     why = waiting.Reasons(spool).of
@@ -94,7 +105,11 @@ def page(spool: Spool, counter: Counter, wanted: Filter, after: str = "", limit:
             return Page(records, last, is_whole=False)
         last = text
         entry = _entry(wanted.state, text)
-        if entry is None or (ids is not None and entry.name.id not in ids) or not disk.is_there(spool.at(entry.file)):
+        if (
+            entry is None
+            or (ids is not None and entry.name.id not in ids)
+            or not disk.is_there(spool.at(entry.file))
+        ):
             continue
         record = lookup.record(spool, entry, settings, why)
         if _passes(wanted, record):
@@ -122,7 +137,9 @@ def _ids_of_batch(spool: Spool, batch: str) -> set[str] | None:
     if not is_id(batch):
         return None
     data = disk.read_tail(spool.at("batches", batch), LARGEST_BATCH)
-    return set(data.decode(errors="replace").split()) if data and len(data) < LARGEST_BATCH else None
+    return (
+        set(data.decode(errors="replace").split()) if data and len(data) < LARGEST_BATCH else None
+    )
 
 
 def _lines(spool: Spool, counter: Counter, wanted: Filter, after: str) -> Iterator[str]:
@@ -135,8 +152,17 @@ def _lines(spool: Spool, counter: Counter, wanted: Filter, after: str) -> Iterat
         found = index.lines(after, wanted.part)
     else:
         now = stamp(spool.now())
-        every = (line(wanted.state, text, now) for text in _names(spool, wanted.state) if has_shape(text.partition("/")[0]))
-        found = iter(sorted((t for t in every if not after or (t < after if reverse else t > after)), reverse=reverse))
+        every = (
+            line(wanted.state, text, now)
+            for text in _names(spool, wanted.state)
+            if has_shape(text.partition("/")[0])
+        )
+        found = iter(
+            sorted(
+                (t for t in every if not after or (t < after if reverse else t > after)),
+                reverse=reverse,
+            )
+        )
     for text in found:
         when = text[2 : 2 + STAMP]
         if wanted.since and when < wanted.since:
@@ -148,7 +174,9 @@ def _lines(spool: Spool, counter: Counter, wanted: Filter, after: str) -> Iterat
 
 def _names(spool: Spool, state: str) -> Iterator[str]:
     """The names in a directory; not all of one that has grown since the counter looked."""
-    directories = [f"{state}/{inner}" for inner in spool.directories(state)] if state in NESTED else [state]
+    directories = (
+        [f"{state}/{inner}" for inner in spool.directories(state)] if state in NESTED else [state]
+    )
     count = 0
     for directory in directories:
         end = directory[len(state) :]
@@ -164,7 +192,12 @@ def _entry(state: str, text: str) -> Entry | None:
     name = decode(text)
     if name is None:
         return None
-    return Entry(state, name, f"{state}/{inner}/{text}" if inner else f"{state}/{text}", inner if state == "processing" else None)
+    return Entry(
+        state,
+        name,
+        f"{state}/{inner}/{text}" if inner else f"{state}/{text}",
+        inner if state == "processing" else None,
+    )
 
 
 # -- one job
@@ -173,7 +206,13 @@ def _entry(state: str, text: str) -> Entry | None:
 def at_place(spool: Spool, file: str, id: str) -> Entry | None:
     """The job in the file at this path from the spool, if it is the job `id` and is there."""
     parts, name = file.split("/"), decode(os.path.basename(file))
-    if name is None or name.id != id or parts[0] not in STATES or ".." in parts or len(parts) != 2 + (parts[0] in NESTED):
+    if (
+        name is None
+        or name.id != id
+        or parts[0] not in STATES
+        or ".." in parts
+        or len(parts) != 2 + (parts[0] in NESTED)
+    ):
         return None
     entry = Entry(parts[0], name, file, parts[1] if parts[0] == "processing" else None)
     return entry if disk.is_there(spool.at(file)) else None
@@ -181,7 +220,11 @@ def at_place(spool: Spool, file: str, id: str) -> Entry | None:
 
 def find(spool: Spool, counter: Counter, id: str, hint: str = "") -> Entry:
     """The job `id`, by its whole id; `hint`: the file that it was in when somebody saw it."""
-    found = (at_place(spool, hint, id) or _at_last_record(spool, id) or _search(spool, counter, id)) if is_id(id) else None
+    found = (
+        (at_place(spool, hint, id) or _at_last_record(spool, id) or _search(spool, counter, id))
+        if is_id(id)
+        else None
+    )
     if not found and "pending" not in counter.indexes:
         found = next((entry for entry in lookup.drops(spool) if entry.name.id == id), None)
     if not found:
@@ -196,7 +239,10 @@ def _at_last_record(spool: Spool, id: str) -> Entry | None:
 
 def _search(spool: Spool, counter: Counter, id: str) -> Entry | None:
     """The job, wherever its name is: it may move while we look, so look twice where the names of now are read."""
-    for state in (*lookup.SHOWN, *(state for state in lookup.SHOWN if state not in counter.indexes)):
+    for state in (
+        *lookup.SHOWN,
+        *(state for state in lookup.SHOWN if state not in counter.indexes),
+    ):
         for text in _lines(spool, counter, Filter(state, f"-{id}.json"), ""):
             entry = _entry(state, text)
             if entry and entry.name.id == id and disk.is_there(spool.at(entry.file)):

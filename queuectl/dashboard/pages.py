@@ -20,7 +20,13 @@ from urllib.parse import parse_qs, urlencode
 import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
 from queuectl import __version__, disk, lookup, render, units, waiting
 from queuectl.dashboard import deeds, listing, plots
@@ -79,7 +85,11 @@ class Pages:
 
     def _page(self, name: str, request: Request, *, code: int = 200, **values: Any) -> HTMLResponse:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        more = {"here": here if request.method == "GET" else "", "acting": self._desk.options.allow_actions, "token": self._desk.token}
+        more = {
+            "here": here if request.method == "GET" else "",
+            "acting": self._desk.options.allow_actions,
+            "token": self._desk.token,
+        }
         return HTMLResponse(self._templates.get_template(name).render(**more, **values), code)
 
     def _ago(self, text: str | None) -> str:
@@ -107,19 +117,31 @@ class Pages:
             ("day-times", "Run time in the last day", plots.run_times(day, DAY[1])),
         ]
         waits = self._waits()
-        return self._page("overview.html", request, status=desk.status(), counts=desk.states(), plots=drawn, waits=waits)
+        return self._page(
+            "overview.html",
+            request,
+            status=desk.status(),
+            counts=desk.states(),
+            plots=drawn,
+            waits=waits,
+        )
 
     def _waits(self) -> list[tuple[str, str, int]]:
         """Why jobs wait: (state, reason, how many of those that are looked at), of the first of each state."""
         found: dict[tuple[str, str], int] = {}
         for state in ("blocked", "held", "pending", "failed"):
             if self._desk.counter.report["jobs"][state]:
-                shown = listing.page(self._desk.spool, self._desk.counter, listing.Filter(state), "", 20)
+                shown = listing.page(
+                    self._desk.spool, self._desk.counter, listing.Filter(state), "", 20
+                )
                 for record in shown.records:
                     if record["waits"]:
                         key = (state, record["waits"])
                         found[key] = found.get(key, 0) + 1
-        return [(state, why, count) for (state, why), count in sorted(found.items(), key=lambda item: -item[1])][:8]
+        return [
+            (state, why, count)
+            for (state, why), count in sorted(found.items(), key=lambda item: -item[1])
+        ][:8]
 
     def jobs(self, request: Request) -> Response:
         """/jobs: those of one state, a page at a time; dead letters with why they died."""
@@ -132,7 +154,14 @@ class Pages:
         kept = {key: words[key] for key in FILTERS if words.get(key)}
         acts = deeds.acts_for(desk, wanted.state)
         return self._page(
-            "jobs.html", request, wanted=wanted, words=kept, shown=shown, acts=acts, counts=desk.states(), after=words.get("after", "")
+            "jobs.html",
+            request,
+            wanted=wanted,
+            words=kept,
+            shown=shown,
+            acts=acts,
+            counts=desk.states(),
+            after=words.get("after", ""),
         )
 
     def _end(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -144,12 +173,22 @@ class Pages:
         """/jobs/ID: everything about one."""
         desk, id = self._desk, request.path_params["id"]
         entry = listing.find(desk.spool, desk.counter, id, request.query_params.get("at", ""))
-        record = lookup.full_record(desk.spool, entry, desk.spool.settings(), waiting.Reasons(desk.spool).of)
+        record = lookup.full_record(
+            desk.spool, entry, desk.spool.settings(), waiting.Reasons(desk.spool).of
+        )
         runs = record.pop("runs")
         attempt = max([entry.name.attempts, *(run["attempt"] or 0 for run in runs[-1:])])
-        output = {stream: self._tail(entry, attempt, stream) for stream in ("out", "err")} if attempt else {}
+        output = (
+            {stream: self._tail(entry, attempt, stream) for stream in ("out", "err")}
+            if attempt
+            else {}
+        )
         spans = [
-            (units.instant(run["started_at"]), units.instant(run["finished_at"]), run["outcome"] or "unknown")
+            (
+                units.instant(run["started_at"]),
+                units.instant(run["finished_at"]),
+                run["outcome"] or "unknown",
+            )
             for run in runs
             if run["started_at"] and run["finished_at"]
         ]
@@ -203,7 +242,16 @@ class Pages:
             raise Wrong(f"these are {len(jobs)} jobs; at most {deeds.MOST} at once")
         act, back = deeds.ACTS[verb], _local(_one(form, "back"))
         if not _one(form, "sure") and (act.asks or len(jobs) > 1):
-            return self._page("confirm.html", request, act=act, verb=verb, jobs=jobs, value=value, back=back, target="/act")
+            return self._page(
+                "confirm.html",
+                request,
+                act=act,
+                verb=verb,
+                jobs=jobs,
+                value=value,
+                back=back,
+                target="/act",
+            )
         done, refused = deeds.do_all(self._desk, verb, jobs, value)
         if not refused and len(jobs) == 1:
             return RedirectResponse("/jobs" if verb == "remove" else back, 303)
@@ -211,7 +259,9 @@ class Pages:
 
     def _all_that_match(self, form: dict[str, list[str]]) -> list[tuple[str, str]]:
         """Every job that the filter of the page lets through, up to the most that are done at once."""
-        wanted = listing.read_filter({key: _one(form, key) for key in FILTERS}, self._desk.spool.now())
+        wanted = listing.read_filter(
+            {key: _one(form, key) for key in FILTERS}, self._desk.spool.now()
+        )
         found: list[tuple[str, str]] = []
         after, ends = "", time.monotonic() + PATIENCE
         while len(found) < deeds.MOST:
@@ -219,7 +269,13 @@ class Pages:
                 raise Wrong(
                     f"to look through all of these takes longer than {PATIENCE} s; give a time or a part of an id as well, and try again"
                 )
-            shown = listing.page(self._desk.spool, self._desk.counter, wanted, after, min(listing.MOST, deeds.MOST - len(found)))
+            shown = listing.page(
+                self._desk.spool,
+                self._desk.counter,
+                wanted,
+                after,
+                min(listing.MOST, deeds.MOST - len(found)),
+            )
             found += [(record["id"], record["file"]) for record in shown.records]
             after = shown.next
             if not after:
@@ -231,7 +287,9 @@ class Pages:
         deeds.allow(self._desk)
         return self._form(request, {})
 
-    def _form(self, request: Request, given: dict[str, str], why: str = "", code: int = 200) -> Response:
+    def _form(
+        self, request: Request, given: dict[str, str], why: str = "", code: int = 200
+    ) -> Response:
         return self._page("enqueue.html", request, code=code, fields=FIELDS, given=given, why=why)
 
     async def enqueue(self, request: Request) -> Response:
@@ -241,12 +299,21 @@ class Pages:
     def _enqueue(self, request: Request, form: dict[str, list[str]]) -> Response:
         self._check(form)
         # A browser sends the ends of lines as networks have them, and the shell wants those of Unix.
-        given = {key: _one(form, key).replace("\r\n", "\n").strip() for key in ("command", *(key for key, _, _ in FIELDS))}
-        record = {key: int(text) if key in WHOLE and text.isdecimal() and len(text) < 10 else text for key, text in given.items() if text}
+        given = {
+            key: _one(form, key).replace("\r\n", "\n").strip()
+            for key in ("command", *(key for key, _, _ in FIELDS))
+        }
+        record = {
+            key: int(text) if key in WHOLE and text.isdecimal() and len(text) < 10 else text
+            for key, text in given.items()
+            if text
+        }
         try:
             id = deeds.enqueue(self._desk, record)
         except (InvalidJob, IdTaken) as error:
-            return self._form(request, given, str(error), 409 if isinstance(error, IdTaken) else 422)
+            return self._form(
+                request, given, str(error), 409 if isinstance(error, IdTaken) else 422
+            )
         return RedirectResponse(f"/jobs/{id}", 303)
 
     async def steer(self, request: Request) -> Response:
@@ -269,7 +336,9 @@ class Pages:
     def _check(self, form: dict[str, list[str]]) -> None:
         deeds.allow(self._desk)
         if not hmac.compare_digest(_one(form, "token").encode(), self._desk.token.encode()):
-            raise BadToken("this form is not of this server's, or of before its last start; go back, reload the page and try again")
+            raise BadToken(
+                "this form is not of this server's, or of before its last start; go back, reload the page and try again"
+            )
 
 
 async def _posted(request: Request) -> dict[str, list[str]]:
@@ -289,7 +358,11 @@ def _job(text: str) -> tuple[str, str]:
 
 def _local(path: str) -> str:
     """Where to go back to, on this server and nowhere else."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/"
+    return (
+        path
+        if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+        else "/"
+    )
 
 
 def _command(value: Any) -> str:

@@ -31,10 +31,24 @@ def throughput(found: Sequence[Bucket], width: int) -> dict[str, Any]:
             floor -= height
             if count:
                 text = f"{_clock(bucket.at)}: {count} {kind}"
-                bars.append({"x": _r(x), "y": _r(floor), "w": _r(step * 0.85), "h": _r(height), "kind": kind, "text": text})
+                bars.append(
+                    {
+                        "x": _r(x),
+                        "y": _r(floor),
+                        "w": _r(step * 0.85),
+                        "h": _r(height),
+                        "kind": kind,
+                        "text": text,
+                    }
+                )
     done, dead = sum(b.completed for b in found), sum(b.dead for b in found)
     said = f"{done} completed and {dead} dead in the last {_span(len(found) * width)}"
-    return {**_frame(found, most, lambda value: f"{value:g}"), "bars": bars, "lines": [], "said": said}
+    return {
+        **_frame(found, most, lambda value: f"{value:g}"),
+        "bars": bars,
+        "lines": [],
+        "said": said,
+    }
 
 
 def run_times(found: Sequence[Bucket], width: int) -> dict[str, Any]:
@@ -44,13 +58,27 @@ def run_times(found: Sequence[Bucket], width: int) -> dict[str, Any]:
     lines = []
     for kind in ("high", "median"):
         points = [
-            (LEFT + (number + 0.5) * step, HEIGHT - BOTTOM - value / most * (HEIGHT - BOTTOM - TOP), value, bucket.at)
+            (
+                LEFT + (number + 0.5) * step,
+                HEIGHT - BOTTOM - value / most * (HEIGHT - BOTTOM - TOP),
+                value,
+                bucket.at,
+            )
             for number, bucket in enumerate(found)
             if (value := getattr(bucket, kind)) is not None
         ]
         what = "median" if kind == "median" else "95 %"
-        dots = [{"x": _r(x), "y": _r(y), "text": f"{_clock(at)}: {what} {seconds(value)}"} for x, y, value, at in points]
-        lines.append({"kind": kind, "points": " ".join(f"{_r(x)},{_r(y)}" for x, y, _, _ in points), "dots": dots})
+        dots = [
+            {"x": _r(x), "y": _r(y), "text": f"{_clock(at)}: {what} {seconds(value)}"}
+            for x, y, value, at in points
+        ]
+        lines.append(
+            {
+                "kind": kind,
+                "points": " ".join(f"{_r(x)},{_r(y)}" for x, y, _, _ in points),
+                "dots": dots,
+            }
+        )
     medians = [bucket.median for bucket in found if bucket.median is not None]
     last = f"the latest median is {seconds(medians[-1])}" if medians else "no runs are recorded"
     return {
@@ -63,10 +91,19 @@ def run_times(found: Sequence[Bucket], width: int) -> dict[str, Any]:
 
 def _frame(found: Sequence[Bucket], most: float, show: Any) -> dict[str, Any]:
     floor = HEIGHT - BOTTOM
-    marks = [{"y": _r(floor - part * (floor - TOP)), "text": show(part * most)} for part in (0, 0.5, 1)]
+    marks = [
+        {"y": _r(floor - part * (floor - TOP)), "text": show(part * most)} for part in (0, 0.5, 1)
+    ]
     step = (WIDTH - LEFT) / len(found)
     places = [(0, "start"), (len(found) // 2, "middle"), (len(found) - 1, "end")]
-    times = [{"x": _r(LEFT + (n + n / max(1, len(found) - 1)) * step), "text": _clock(found[n].at), "anchor": a} for n, a in places]
+    times = [
+        {
+            "x": _r(LEFT + (n + n / max(1, len(found) - 1)) * step),
+            "text": _clock(found[n].at),
+            "anchor": a,
+        }
+        for n, a in places
+    ]
     return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "marks": marks, "times": times}
 
 
@@ -76,7 +113,10 @@ def timeline(spans: Sequence[tuple[float, float, str]], width: int = 600) -> lis
         return []
     first, last = min(span[0] for span in spans), max(span[1] for span in spans)
     scale = width / max(last - first, 0.001)
-    return [{"x": _r((a - first) * scale), "w": _r(max(2.0, (b - a) * scale)), "kind": kind} for a, b, kind in spans]
+    return [
+        {"x": _r((a - first) * scale), "w": _r(max(2.0, (b - a) * scale)), "kind": kind}
+        for a, b, kind in spans
+    ]
 
 
 def seconds(value: float) -> str:

@@ -53,13 +53,20 @@ class Streams:
     def follow(self, request: Request) -> Response:
         """/api/jobs/ID/follow: events `out` and `err` with what its command prints, and `over` at its end."""
         words = request.query_params
-        at = {stream: int(words.get(stream, "0")) if words.get(stream, "0").isdigit() else 0 for stream in ("out", "err")}
+        at = {
+            stream: int(words.get(stream, "0")) if words.get(stream, "0").isdigit() else 0
+            for stream in ("out", "err")
+        }
         attempt = int(words["attempt"]) if words.get("attempt", "").isdigit() else 0
-        return self._answer(self._output(request.path_params["id"], words.get("at", ""), attempt, at))
+        return self._answer(
+            self._output(request.path_params["id"], words.get("at", ""), attempt, at)
+        )
 
     def _answer(self, source: AsyncIterator[str]) -> Response:
         if self._open >= MOST:
-            return JSONResponse({"error": f"{MOST} streams are open already; close some pages"}, 503)
+            return JSONResponse(
+                {"error": f"{MOST} streams are open already; close some pages"}, 503
+            )
         return StreamingResponse(self._counted(source), media_type="text/event-stream")
 
     async def _counted(self, source: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -97,11 +104,17 @@ class Streams:
     def _fingerprint(self) -> object:
         spool = self._desk.spool
         places = [*STATES, *(f"processing/{worker}" for worker in spool.workers())]
-        return self._desk.counter.number, spool.is_paused(), tuple(disk.version(spool.at(place)) for place in places)
+        return (
+            self._desk.counter.number,
+            spool.is_paused(),
+            tuple(disk.version(spool.at(place)) for place in places),
+        )
 
     # -- what a job prints
 
-    async def _output(self, id: str, hint: str, attempt: int, at: dict[str, int]) -> AsyncIterator[str]:
+    async def _output(
+        self, id: str, hint: str, attempt: int, at: dict[str, int]
+    ) -> AsyncIterator[str]:
         decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in at}
         said = time.monotonic()
         while not self._desk.closing:
@@ -112,11 +125,15 @@ class Streams:
                 return
             printed = False
             for stream, decoder in decoders.items():
-                data = await to_thread.run_sync(_read, self._desk.spool.log(id, attempt, stream), at[stream])
+                data = await to_thread.run_sync(
+                    _read, self._desk.spool.log(id, attempt, stream), at[stream]
+                )
                 at[stream] += len(data)
                 if data:
                     printed, said = True, time.monotonic()
-                    yield _event(stream, json.dumps({"text": decoder.decode(data), "at": at[stream]}))
+                    yield _event(
+                        stream, json.dumps({"text": decoder.decode(data), "at": at[stream]})
+                    )
             if over and not printed:
                 yield _event("over", json.dumps({"state": hint.partition("/")[0], "why": None}))
                 return
@@ -129,7 +146,11 @@ class Streams:
         """Whether that attempt is over, where the job is, and which attempt it is."""
         entry = listing.find(self._desk.spool, self._desk.counter, id, hint)
         attempt = attempt or max(1, entry.name.attempts)
-        over = entry.state in ENDED or (entry.state != "processing" and entry.name.attempts >= attempt) or entry.name.attempts > attempt
+        over = (
+            entry.state in ENDED
+            or (entry.state != "processing" and entry.name.attempts >= attempt)
+            or entry.name.attempts > attempt
+        )
         return over, entry.file, attempt
 
 

@@ -10,11 +10,24 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import arena, drain, durable, enqueue, figures, growth, idle, peers, plot, start, waking
+from benchmarks import (
+    arena,
+    drain,
+    durable,
+    enqueue,
+    figures,
+    growth,
+    idle,
+    peers,
+    plot,
+    start,
+    waking,
+)
 from benchmarks.arena import Arena
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs Linux and a C compiler"
+    sys.platform != "linux" or not any(map(shutil.which, ("cc", "gcc", "clang"))),
+    reason="needs Linux and a C compiler",
 )
 
 PARTS = {
@@ -24,19 +37,26 @@ PARTS = {
     "idle": (idle, {"seconds": 0.1, "backlog": 20, "rest": 0.0}),
     "enqueue": (enqueue, {"count": 2, "backlog": 20, "bulk": 5, "rounds": 1}),
     "start": (start, {"rounds": 1, "commands": ["config get", "show ID"]}),
-    "growth": (growth, {"sizes": "20,40", "rounds": 1, "fewest": 1, "jobs": 8, "looks": 1, "drops": 0}),
+    "growth": (
+        growth,
+        {"sizes": "20,40", "rounds": 1, "fewest": 1, "jobs": 8, "looks": 1, "drops": 0},
+    ),
 }
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(arena.ROOT))  # this checkout, whatever the environment has installed
+    monkeypatch.setenv(
+        "PYTHONPATH", str(arena.ROOT)
+    )  # this checkout, whatever the environment has installed
     (tmp_path / "place").mkdir()
     return Arena(tmp_path / "place", sys.executable, tmp_path / "build")
 
 
 def test_the_limit_says_how_long_its_commands_took(place):
-    said = subprocess.run([place.program("limit"), "3", "2"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [place.program("limit"), "3", "2"], capture_output=True, text=True, check=True
+    ).stdout
 
     assert 0 < float(said) < 60
 
@@ -92,7 +112,10 @@ def test_a_cost_counts_the_whole_tree_with_its_orphans(place):
 
 
 def test_a_consumer_that_never_ends_is_ended_when_its_tally_is_full(place, tmp_path):
-    cost = place.cost(["/bin/sh", "-c", f"printf .. > {tmp_path}/tally; exec sleep 1000"], tally=(tmp_path / "tally", 2))
+    cost = place.cost(
+        ["/bin/sh", "-c", f"printf .. > {tmp_path}/tally; exec sleep 1000"],
+        tally=(tmp_path / "tally", 2),
+    )
 
     assert cost.wall < 60
 

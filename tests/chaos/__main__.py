@@ -26,12 +26,22 @@ def main() -> int:
 
 def _words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos", description="Kill, freeze and starve queuectl at random; count what it loses."
+        prog="python -m tests.chaos",
+        description="Kill, freeze and starve queuectl at random; count what it loses.",
     )
-    parser.add_argument("--minutes", type=float, default=30, help="how long the chaos lasts (default: 30); draining comes on top")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=30,
+        help="how long the chaos lasts (default: 30); draining comes on top",
+    )
     parser.add_argument("--seed", type=int, help="seed of the dice (default: another each time)")
     parser.add_argument(
-        "--spool-size", type=int, default=1024, metavar="MB", help="the disk that fills (default: 1024); 0: none; needs root on Linux"
+        "--spool-size",
+        type=int,
+        default=1024,
+        metavar="MB",
+        help="the disk that fills (default: 1024); 0: none; needs root on Linux",
     )
     return parser.parse_args()
 

@@ -89,7 +89,9 @@ class Arena:
         made = _done("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "4096", image)
         if made and _done("mount", "-o", "loop", image, self.disk):
             return ""
-        if _done("mount", "-t", "tmpfs", "-o", f"size={self.megabytes}m,mode=700", "tmpfs", self.disk):
+        if _done(
+            "mount", "-t", "tmpfs", "-o", f"size={self.megabytes}m,mode=700", "tmpfs", self.disk
+        ):
             return ""
         return "neither a loop device nor a tmpfs can be mounted here"
 

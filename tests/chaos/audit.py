@@ -65,7 +65,11 @@ def examine(spool: Spool, accepted: Mapping[str, Accepted], ledger: Iterable[str
     for id, promise in accepted.items():
         _check_place(spool, id, promise, where.get(id, []), found)
         _check_runs(spool, id, where.get(id, []), runs.get(id, []), found)
-    found.leftovers = [f"{place}/{name}" for place in ("workers", "processing", "tmp") for name in os.listdir(spool.at(place))]
+    found.leftovers = [
+        f"{place}/{name}"
+        for place in ("workers", "processing", "tmp")
+        for name in os.listdir(spool.at(place))
+    ]
     return found
 
 
@@ -73,12 +77,18 @@ def places(spool: Spool) -> dict[str, list[str]]:
     """Where the jobs are, by id; a drop that nobody admitted by its own name."""
     found: dict[str, list[str]] = defaultdict(list)
     for state in STATES:
-        directories = [f"{state}/{inner}" for inner in spool.directories(state)] if state in NESTED else [state]
+        directories = (
+            [f"{state}/{inner}" for inner in spool.directories(state)]
+            if state in NESTED
+            else [state]
+        )
         for directory in directories:
             for text in spool.names(directory):
                 name = decode(text)
                 if text.endswith(".json") and not text.startswith("."):
-                    found[name.id if name else text.removesuffix(".json")].append(f"{directory}/{text}")
+                    found[name.id if name else text.removesuffix(".json")].append(
+                        f"{directory}/{text}"
+                    )
     return found
 
 
@@ -90,11 +100,15 @@ def _runs(ledger: Iterable[str], found: Findings) -> dict[str, list[int]]:
         runs[id].append(int(attempt))
     found.runs = sum(map(len, runs.values()))
     found.again = sum(len(attempts) > 1 for attempts in runs.values())
-    found.failures["attempts that began twice"] += [f"{id} {sorted(a)}" for id, a in runs.items() if len(set(a)) < len(a)]
+    found.failures["attempts that began twice"] += [
+        f"{id} {sorted(a)}" for id, a in runs.items() if len(set(a)) < len(a)
+    ]
     return runs
 
 
-def _check_place(spool: Spool, id: str, accepted: Accepted, files: list[str], found: Findings) -> None:
+def _check_place(
+    spool: Spool, id: str, accepted: Accepted, files: list[str], found: Findings
+) -> None:
     if not files:
         found.failures["lost"].append(f"{id} {_trace(spool, id)}")
         return
@@ -118,7 +132,9 @@ def is_whole(spool: Spool, file: str, accepted: Accepted | None) -> bool:
     return accepted is None or (command == accepted.command and accepted.data in (None, data))
 
 
-def _check_runs(spool: Spool, id: str, files: list[str], attempts: list[int], found: Findings) -> None:
+def _check_runs(
+    spool: Spool, id: str, files: list[str], attempts: list[int], found: Findings
+) -> None:
     history = results.read(spool.at("results"), id)
     found.torn += sum("torn" in run for run in history)
     found.lost_runs += sum(run.get("outcome") == "lost" for run in history)
@@ -135,7 +151,12 @@ def _check_runs(spool: Spool, id: str, files: list[str], attempts: list[int], fo
 
 def _trace(spool: Spool, id: str) -> list[str]:
     """Everything in the spool whose name has the id: the evidence for a lost job."""
-    return [os.path.join(top, name) for top, _, names in os.walk(spool.path) for name in names if id in name]
+    return [
+        os.path.join(top, name)
+        for top, _, names in os.walk(spool.path)
+        for name in names
+        if id in name
+    ]
 
 
 def _read_logs(fleet: Fleet, producer: Producer, found: Findings) -> None:
@@ -144,10 +165,14 @@ def _read_logs(fleet: Fleet, producer: Producer, found: Findings) -> None:
     for path in fleet.logs():
         text = path.read_text(errors="replace")
         if "Traceback" in text:
-            found.failures["tracebacks"].append(f"{path.name}: {text[text.index('Traceback') :].splitlines()[-1]}")
+            found.failures["tracebacks"].append(
+                f"{path.name}: {text[text.index('Traceback') :].splitlines()[-1]}"
+            )
         events = [json.loads(line) for line in text.splitlines() if '"worker_died"' in line]
         found.own_deaths.update(_kind(event["reason"]) for event in events if "reason" in event)
-        found.own_deaths.update(_kind(line) for line in text.splitlines()[-1:] if not line.startswith("{"))
+        found.own_deaths.update(
+            _kind(line) for line in text.splitlines()[-1:] if not line.startswith("{")
+        )
     found.own_deaths.update(fleet.own_ends)
 
 

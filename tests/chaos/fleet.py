@@ -57,7 +57,9 @@ class Fleet:
 
     def keep_up(self) -> None:
         """Collect the supervisors that died and start others."""
-        for supervisor in [supervisor for supervisor in self.running if supervisor.poll() is not None]:
+        for supervisor in [
+            supervisor for supervisor in self.running if supervisor.poll() is not None
+        ]:
             self.running.remove(supervisor)
             if supervisor.returncode != -signal.SIGKILL:
                 self.own_ends.append(f"a supervisor ended: exit {supervisor.returncode}")
@@ -68,7 +70,17 @@ class Fleet:
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.arena.logs / f"supervisor-{self.started:05}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "queuectl", "worker", "start", "--count", str(WORKERS), "--log-format", "json"],
+                [
+                    sys.executable,
+                    "-m",
+                    "queuectl",
+                    "worker",
+                    "start",
+                    "--count",
+                    str(WORKERS),
+                    "--log-format",
+                    "json",
+                ],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=environment(self.arena.spool, **SETTINGS),
@@ -106,7 +118,11 @@ class Fleet:
         workers = self._workers()
         if sys.platform != "linux":
             commands = [pid for name in workers.values() for pid in processes.of_worker(name)]
-            return {"supervisors": [s.pid for s in self.running if s.poll() is None], "workers": list(workers), "commands": commands}
+            return {
+                "supervisors": [s.pid for s in self.running if s.poll() is None],
+                "workers": list(workers),
+                "commands": commands,
+            }
         for name in os.listdir("/proc"):
             kind = self._kind(name, workers) if name.isdigit() else None
             if kind:
@@ -116,7 +132,11 @@ class Fleet:
     def _workers(self) -> dict[int, str]:
         """The workers that live, by process id."""
         records = [liveness.read(self.spool, name) for name in liveness.names(self.spool)]
-        return {r.pid: r.worker for r in records if r and disk.is_held(self.spool.at("workers", r.worker + ".lock"))}
+        return {
+            r.pid: r.worker
+            for r in records
+            if r and disk.is_held(self.spool.at("workers", r.worker + ".lock"))
+        }
 
     def _kind(self, pid: str, workers: dict[int, str]) -> str | None:
         variables, status = processes._environment(pid), processes._status(pid)
@@ -138,7 +158,14 @@ class Fleet:
         if sys.platform != "linux":
             return [pid]
         everybody = [other for pids in self.sighted().values() for other in pids]
-        return [pid, *(other for other in everybody if (status := processes._status(str(other))) and int(status[1]) == pid)]
+        return [
+            pid,
+            *(
+                other
+                for other in everybody
+                if (status := processes._status(str(other))) and int(status[1]) == pid
+            ),
+        ]
 
     def strike(self, pid: int, number: signal.Signals) -> bool:
         """Signal one of ours. False: it has ended."""

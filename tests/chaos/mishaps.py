@@ -26,7 +26,14 @@ from tests.chaos.producer import Producer
 FROZEN = (2.0, 4.0)
 
 #: Kinds of processes, and how often they are chosen.
-TARGETS = {"workers": 34, "commands": 34, "flushers and newborn": 6, "watches": 5, "supervisors": 5, "enqueues": 4}
+TARGETS = {
+    "workers": 34,
+    "commands": 34,
+    "flushers and newborn": 6,
+    "watches": 5,
+    "supervisors": 5,
+    "enqueues": 4,
+}
 
 
 class Mishaps:
@@ -66,7 +73,9 @@ class Mishaps:
         found = self._fleet.sighted()
         if found.get("supervisors"):
             family = set(self._fleet.family(self._dice.choice(found["supervisors"])))
-            self._kill({kind: [pid for pid in pids if pid in family] for kind, pids in found.items()})
+            self._kill(
+                {kind: [pid for pid in pids if pid in family] for kind, pids in found.items()}
+            )
 
     def _kill_everything(self) -> None:
         self._kill(self._fleet.sighted())

@@ -48,7 +48,13 @@ class Producer:
         self._arena, self._dice = arena, dice
         self._spool = Spool(arena.spool)
         self._cook = Cook(arena, dice, series)
-        self._ways = [self._by_library, self._by_library, self._by_command, self._by_drop, self._by_drop]
+        self._ways = [
+            self._by_library,
+            self._by_library,
+            self._by_command,
+            self._by_drop,
+            self._by_drop,
+        ]
         self._command: tuple[subprocess.Popen[bytes], list[Record]] | None = None
         self.accepted: dict[str, Accepted] = {}
         self.refusals: list[str] = []
@@ -69,7 +75,9 @@ class Producer:
         return sum(len(os.listdir(self._spool.at(state))) for state in ("pending", "failed"))
 
     def _jobs(self) -> list[Record]:
-        return [self._cook.job(named=self._dice.random() < 0.5) for _ in range(self._dice.randint(1, 6))]
+        return [
+            self._cook.job(named=self._dice.random() < 0.5) for _ in range(self._dice.randint(1, 6))
+        ]
 
     def _accept(self, way: str, id: str, accepted: Accepted) -> None:
         """A job was acknowledged to one who brought it in this way."""

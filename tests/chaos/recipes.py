@@ -54,5 +54,9 @@ class Cook:
         lock = LOCK.format(locks=self._arena.locks, overlaps=self._arena.overlaps)
         then = then.format(lock=lock, pause=round(self._dice.uniform(0.05, 0.9), 2))
         line = f'echo "$QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT $$" >> {self._arena.ledger}'
-        record = {"command": f"{line}; {then}", "priority": self._dice.choice([5, 5, 5, 0, 9]), **more}
+        record = {
+            "command": f"{line}; {then}",
+            "priority": self._dice.choice([5, 5, 5, 0, 9]),
+            **more,
+        }
         return {"id": self.fresh_id(), **record} if named else record

@@ -59,7 +59,9 @@ class Report:
 class Storm:
     """A run of `seconds`, on a disk of `megabytes` (0: no disk of its own); `say` hears how it goes."""
 
-    def __init__(self, seconds: float, seed: int, megabytes: int, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, seconds: float, seed: int, megabytes: int, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.seconds, self.seed, self.megabytes, self.say = seconds, seed, megabytes, say
         self.dice = random.Random(seed)
         self.spells = 0
@@ -151,10 +153,25 @@ class Storm:
         tally, stops = self.mishaps.tally, self.mishaps.stops
         kinds = ", ".join(f"{count} {kind}" for kind, count in tally.most_common())
         spells = f"skipped: {self.arena.why_not}" if self.arena.why_not else str(self.spells)
-        must_not = ["lost", "in two places", "not ended", "damaged", "completed without a run", "attempts not counted"]
-        must_not += ["attempts that began twice", "runs beside another", "cancelled, but not dead", "tracebacks"]
+        must_not = [
+            "lost",
+            "in two places",
+            "not ended",
+            "damaged",
+            "completed without a run",
+            "attempts not counted",
+        ]
+        must_not += [
+            "attempts that began twice",
+            "runs beside another",
+            "cancelled, but not dead",
+            "tracebacks",
+        ]
         rows = [
-            ("seconds of chaos (seed, CPUs)", f"{self.seconds:.0f} ({self.seed}, {os.cpu_count()})"),
+            (
+                "seconds of chaos (seed, CPUs)",
+                f"{self.seconds:.0f} ({self.seed}, {os.cpu_count()})",
+            ),
             ("jobs accepted", found.accepted),
             ("completed", found.places["completed"]),
             ("dead", found.places["dead"]),
@@ -168,16 +185,24 @@ class Storm:
             ("runs lost with their worker", found.lost_runs),
             ("enqueues that said no, or were killed", len(self.producer.refusals)),
             ("jobs there that were never acknowledged (allowed)", found.unasked),
-            ("torn result lines / ended jobs without a record", f"{found.torn} / {found.recordless}"),
+            (
+                "torn result lines / ended jobs without a record",
+                f"{found.torn} / {found.recordless}",
+            ),
             ("left in workers/, processing/ and tmp/ after an orderly stop", len(found.leftovers)),
             ("workers and supervisors that died unkilled", found.own_deaths.total()),
             ("**kills survived**", self.mishaps.kills),
             ("by kind", kinds),
-            ("stopped past the lease", ", ".join(f"{count} {kind}" for kind, count in stops.items()) or 0),
+            (
+                "stopped past the lease",
+                ", ".join(f"{count} {kind}" for kind, count in stops.items()) or 0,
+            ),
             ("supervisors started", self.fleet.started),
             ("disk-full spells", spells),
         ]
-        return "\n".join(["| what | how many |", "|---|---|", *(f"| {what} | {count} |" for what, count in rows)])
+        return "\n".join(
+            ["| what | how many |", "|---|---|", *(f"| {what} | {count} |" for what, count in rows)]
+        )
 
 
 def _pause() -> None:

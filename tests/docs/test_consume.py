@@ -19,7 +19,10 @@ RUN = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "run.schema.js
 
 pytestmark = [
     pytest.mark.timeout(180),  # some twenty programs for each job, on a busy machine
-    *(pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here") for tool in ("jq", "flock", "setsid")),
+    *(
+        pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here")
+        for tool in ("jq", "flock", "setsid")
+    ),
 ]
 
 
@@ -30,7 +33,9 @@ def consume(path):
 
     def start():
         words = ["sh", ROOT / "examples" / "spool" / "consume.sh", path]
-        started.append(subprocess.Popen(words, env=environment(path), stderr=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen(words, env=environment(path), stderr=subprocess.PIPE, text=True)
+        )
         return started[-1]
 
     yield start
@@ -48,10 +53,14 @@ def ended(consumer):
 
 
 def records(path, id):
-    return [json.loads(line) for line in (path / "results" / f"{id}.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (path / "results" / f"{id}.jsonl").read_text().splitlines()
+    ]
 
 
-def test_it_runs_what_is_due_and_files_it_as_queuectl_does(spool, path, queuectl, consume, tmp_path):
+def test_it_runs_what_is_due_and_files_it_as_queuectl_does(
+    spool, path, queuectl, consume, tmp_path
+):
     queuectl("config", "set", "backoff_max", "0")
     spool.enqueue({"id": "words", "command": ["printf", "%s|", "a b", "c'd", "$HOME"]})
     spool.enqueue(
@@ -75,7 +84,9 @@ def test_it_runs_what_is_due_and_files_it_as_queuectl_does(spool, path, queuectl
     assert run["stdout_tail"] == f"in\n{tmp_path}\nb c all"
     assert (run["stderr_tail"], run["exit_code"]) == ("no", 0)
     assert records(path, "words")[0]["stdout_tail"] == "a b|c'd|$HOME|"
-    assert [(run["attempt"], run["reason"], run["to"].split("/")[0]) for run in records(path, "bad")] == [
+    assert [
+        (run["attempt"], run["reason"], run["to"].split("/")[0]) for run in records(path, "bad")
+    ] == [
         (1, "exit code 3", "failed"),
         (2, "exit code 3", "dead"),
     ]
@@ -89,10 +100,14 @@ def test_it_runs_what_is_due_and_files_it_as_queuectl_does(spool, path, queuectl
     assert queuectl.json("doctor")["findings"] == []
 
 
-def test_it_takes_the_urgent_first_and_wakes_who_waited_for_a_job(spool, path, queuectl, consume, tmp_path):
+def test_it_takes_the_urgent_first_and_wakes_who_waited_for_a_job(
+    spool, path, queuectl, consume, tmp_path
+):
     spool.enqueue({"id": "first", "command": f"echo first >> {tmp_path}/out"})
     spool.enqueue({"id": "urgent", "command": f"echo urgent >> {tmp_path}/out", "priority": 9})
-    spool.enqueue({"id": "next", "command": f"echo next >> {tmp_path}/out", "after": "first", "priority": 9})
+    spool.enqueue(
+        {"id": "next", "command": f"echo next >> {tmp_path}/out", "after": "first", "priority": 9}
+    )
     (path / "blocked" / "after.first").mkdir(parents=True)
     [waiting] = [name for name in names(path, "pending") if name.endswith("-next.json")]
     (path / "pending" / waiting).rename(path / "blocked" / "after.first" / waiting)
@@ -132,7 +147,9 @@ def test_what_it_cannot_do_it_leaves_as_it_is(spool, path, consume, id):
 
 
 def test_beside_workers_of_queuectl_each_job_runs_once(spool, path, queuectl, consume, tmp_path):
-    many = [spool.enqueue({"command": f"echo $QUEUECTL_JOB_ID >> {tmp_path}/out"}) for _ in range(30)]
+    many = [
+        spool.enqueue({"command": f"echo $QUEUECTL_JOB_ID >> {tmp_path}/out"}) for _ in range(30)
+    ]
 
     consumers = [consume(), consume()]
     until(lambda: len({records(path, id)[0]["worker"] for id in ids_in(path, "completed")}) == 2)
@@ -171,9 +188,16 @@ def running(path, tmp_path):
     return worker
 
 
-def test_when_it_is_killed_its_job_runs_again_and_its_command_is_ended(spool, path, queuectl, consume, tmp_path):
+def test_when_it_is_killed_its_job_runs_again_and_its_command_is_ended(
+    spool, path, queuectl, consume, tmp_path
+):
     queuectl("config", "set", "heartbeat_interval", "2")
-    spool.enqueue({"id": "x", "command": f"touch {tmp_path}/began; test $QUEUECTL_ATTEMPT = 2 || exec sleep 1000"})
+    spool.enqueue(
+        {
+            "id": "x",
+            "command": f"touch {tmp_path}/began; test $QUEUECTL_ATTEMPT = 2 || exec sleep 1000",
+        }
+    )
     consumer = consume()
     worker = running(path, tmp_path)
     [shown] = queuectl.json("worker", "list")
@@ -185,7 +209,10 @@ def test_when_it_is_killed_its_job_runs_again_and_its_command_is_ended(spool, pa
     until(lambda: disk.is_held(str(path / "workers" / f"{worker}.lock")) is False, seconds=1)
     queuectl("worker", "start", "--drain")
 
-    assert [(run["outcome"], run["worker"] == worker) for run in records(path, "x")] == [("lost", True), ("completed", False)]
+    assert [(run["outcome"], run["worker"] == worker) for run in records(path, "x")] == [
+        ("lost", True),
+        ("completed", False),
+    ]
     assert ids_in(path, "completed") == ["x"]
     assert processes.of_worker(worker) == []
     assert os.listdir(path / "workers") == []
@@ -195,7 +222,14 @@ def test_a_worker_without_a_lock_is_alive_while_its_heart_beats(spool, path, que
     queuectl("config", "set", "heartbeat_interval", "0.5")
     queuectl("config", "set", "worker_lost_after", "1.5")
     place, mine = host.place(), path / "processing" / "mars-1-a"
-    who = {"worker": "mars-1-a", **place._asdict(), "pid": 1, "supervisor": "", "supervisor_pid": 1, "started_at": 1795350000.5}
+    who = {
+        "worker": "mars-1-a",
+        **place._asdict(),
+        "pid": 1,
+        "supervisor": "",
+        "supervisor_pid": 1,
+        "started_at": 1795350000.5,
+    }
     (path / "workers" / "mars-1-a.json").write_text(json.dumps(who))
     mine.mkdir()
     (mine / "20261122T101502.123456Z-p5-a1-x.json").write_text('{"command": "true"}')
@@ -208,7 +242,12 @@ def test_a_worker_without_a_lock_is_alive_while_its_heart_beats(spool, path, que
 
 
 def test_a_job_that_was_rescued_meanwhile_is_not_filed_by_it(spool, path, consume, tmp_path):
-    spool.enqueue({"id": "x", "command": f"touch {tmp_path}/began; until test -e {tmp_path}/go; do sleep 0.05; done"})
+    spool.enqueue(
+        {
+            "id": "x",
+            "command": f"touch {tmp_path}/began; until test -e {tmp_path}/go; do sleep 0.05; done",
+        }
+    )
     consumer = consume()
     worker = running(path, tmp_path)
     [name] = os.listdir(path / "processing" / worker)
@@ -227,7 +266,13 @@ def test_a_job_that_was_rescued_meanwhile_is_not_filed_by_it(spool, path, consum
 
 @pytest.mark.parametrize("how", ["TERM", "worker stop"])
 def test_asked_to_stop_it_finishes_the_job_at_hand(spool, path, queuectl, consume, tmp_path, how):
-    spool.enqueue({"id": "x", "command": f"touch {tmp_path}/began; until test -e {tmp_path}/go; do sleep 0.05; done", "priority": 9})
+    spool.enqueue(
+        {
+            "id": "x",
+            "command": f"touch {tmp_path}/began; until test -e {tmp_path}/go; do sleep 0.05; done",
+            "priority": 9,
+        }
+    )
     spool.enqueue({"id": "y", "command": "true"})
     consumer = consume()
     worker = running(path, tmp_path)
@@ -245,7 +290,9 @@ def test_asked_to_stop_it_finishes_the_job_at_hand(spool, path, queuectl, consum
 
 def test_a_job_that_somebody_cancels_is_ended(spool, path, queuectl, consume, tmp_path):
     queuectl("config", "set", "heartbeat_interval", "0.5")
-    spool.enqueue({"id": "x", "command": f"trap '' TERM; touch {tmp_path}/began; while :; do sleep 0.1; done"})
+    spool.enqueue(
+        {"id": "x", "command": f"trap '' TERM; touch {tmp_path}/began; while :; do sleep 0.1; done"}
+    )
     consumer = consume()
     running(path, tmp_path)
 
@@ -257,7 +304,10 @@ def test_a_job_that_somebody_cancels_is_ended(spool, path, queuectl, consume, tm
     assert names(path, "processing") == []
 
 
-@pytest.mark.parametrize(("file", "text"), [("spool.json", '{"version": 2}'), ("config.json", '{"success_codes": [0, 1]}')])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("spool.json", '{"version": 2}'), ("config.json", '{"success_codes": [0, 1]}')],
+)
 def test_what_it_does_not_understand_it_does_not_touch(spool, path, consume, file, text):
     spool.enqueue("true")
     (path / file).write_text(text)

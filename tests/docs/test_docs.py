@@ -20,7 +20,12 @@ from queuectl.picture import KEYS
 from tests.support import environment
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text()
 
 
@@ -32,24 +37,44 @@ def maker(name="make_cli"):
 
 
 def test_the_manual_page_is_made_from_the_help_and_has_no_faults(tmp_path):
-    subprocess.run([sys.executable, ROOT / "docs" / "make_man.py", tmp_path / "queuectl.1"], check=True, timeout=50)
+    subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_man.py", tmp_path / "queuectl.1"],
+        check=True,
+        timeout=50,
+    )
 
-    assert (ROOT / "docs" / "queuectl.1").read_text() == (tmp_path / "queuectl.1").read_text(), "run: python docs/make_man.py"
+    assert (ROOT / "docs" / "queuectl.1").read_text() == (tmp_path / "queuectl.1").read_text(), (
+        "run: python docs/make_man.py"
+    )
     if shutil.which("groff"):
-        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", tmp_path / "queuectl.1"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", tmp_path / "queuectl.1"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stderr == ""
 
 
 def test_the_page_of_commands_is_their_help():
     # In a process of its own: click remembers in which context a command was first asked for its help.
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'docs')!r}); import make_cli; print(make_cli.text(), end='')"
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
 
     assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py"
 
 
 def test_the_picture_of_the_terminal_is_what_it_shows():
-    drawn = html.unescape(re.sub(r"<style.*?</style>|<[^>]+>", "", (ROOT / "docs" / "top.svg").read_text(), flags=re.DOTALL))
+    drawn = html.unescape(
+        re.sub(
+            r"<style.*?</style>|<[^>]+>",
+            "",
+            (ROOT / "docs" / "top.svg").read_text(),
+            flags=re.DOTALL,
+        )
+    )
     shown = ["".join(span.text for span in line) for line in maker("make_top").lines()]
 
     assert "".join("".join(shown).split()) in "".join(drawn.split()), "run: python docs/make_top.py"
@@ -57,22 +82,37 @@ def test_the_picture_of_the_terminal_is_what_it_shows():
 
 def moments(path):
     """The lines of a recording, without what differs from one run to the next; two workers write in either order."""
-    lines = [html.unescape(re.sub(r"<[^>]+>", "", line)) for line in re.findall(r"<text.*?</text>", path.read_text())]
+    lines = [
+        html.unescape(re.sub(r"<[^>]+>", "", line))
+        for line in re.findall(r"<text.*?</text>", path.read_text())
+    ]
     plain = [re.sub(r"\d{4}-\d\d-\d\d[ T][\d:.]+Z?", "TIME", line) for line in lines]
-    return sorted(likeness(re.sub(r"(pid=|duration=|mars-)[\w.-]+", r"\1X", line)) for line in plain)
+    return sorted(
+        likeness(re.sub(r"(pid=|duration=|mars-)[\w.-]+", r"\1X", line)) for line in plain
+    )
 
 
 def test_the_recording_is_what_happens(tmp_path):
-    subprocess.run([sys.executable, ROOT / "docs" / "make_recording.py", tmp_path / "new.svg"], check=True, timeout=50)
+    subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_recording.py", tmp_path / "new.svg"],
+        check=True,
+        timeout=50,
+    )
 
-    assert moments(ROOT / "docs" / "recording.svg") == moments(tmp_path / "new.svg"), "run: python docs/make_recording.py"
+    assert moments(ROOT / "docs" / "recording.svg") == moments(tmp_path / "new.svg"), (
+        "run: python docs/make_recording.py"
+    )
     assert "docs/recording.svg" in README
 
 
 def test_every_key_of_the_terminal_is_in_its_chapter():
     keys = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / "top.md").read_text(), re.MULTILINE)
 
-    assert [names for names, _ in KEYS if not any(set(names.split()) <= set(key.replace(",", "").split()) for key in keys)] == []
+    assert [
+        names
+        for names, _ in KEYS
+        if not any(set(names.split()) <= set(key.replace(",", "").split()) for key in keys)
+    ] == []
 
 
 COMMANDS = maker().commands(cli, "queuectl")
@@ -80,7 +120,11 @@ COMMANDS = maker().commands(cli, "queuectl")
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[path for path, _ in COMMANDS])
 def test_the_help_of_every_command_has_two_examples_that_parse(path, command):
-    examples = re.findall(r"^ *((?:\S+ \| )?(?:[A-Z_]+=\S+ )?queuectl.*?)(?:  +.*| \|\| .*| && .*)?$", command.help, re.MULTILINE)
+    examples = re.findall(
+        r"^ *((?:\S+ \| )?(?:[A-Z_]+=\S+ )?queuectl.*?)(?:  +.*| \|\| .*| && .*)?$",
+        command.help,
+        re.MULTILINE,
+    )
     assert len(examples) >= 2
 
     for example in examples:
@@ -122,7 +166,11 @@ def likeness(text):
     return re.sub(r"/\S*/\.queuectl", "~/.queuectl", text)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "jobs.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "jobs.md"],
+    ids=lambda page: page.name,
+)
 def test_the_commands_of_a_page_print_what_it_says(tmp_path, page):
     env = {
         **environment(tmp_path / "home" / ".queuectl"),
@@ -132,7 +180,15 @@ def test_the_commands_of_a_page_print_what_it_says(tmp_path, page):
     (tmp_path / "home").mkdir()
     (tmp_path / "my files").mkdir()
     for command, expected in consoles(page.read_text()):
-        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50, check=False)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
         printed = done.stdout + (done.stderr if "wait" in command else "")
         assert done.returncode == 0, done.stderr
         assert likeness(printed) == likeness(expected), command
@@ -141,7 +197,10 @@ def test_the_commands_of_a_page_print_what_it_says(tmp_path, page):
 def test_the_job_that_the_readme_drops_runs(queuectl, path, tmp_path):
     [line] = re.findall(r"^echo '\{.*$", README, re.MULTILINE)
     queuectl("init")
-    subprocess.run(["sh", "-ec", line.replace("~/.queuectl", str(path)).replace("make nightly", "true")], check=True)
+    subprocess.run(
+        ["sh", "-ec", line.replace("~/.queuectl", str(path)).replace("make nightly", "true")],
+        check=True,
+    )
 
     queuectl("worker", "start", "--drain")
 
@@ -157,21 +216,32 @@ def test_the_python_of_the_readme_enqueues(path, queuectl):
 
 
 def test_the_python_of_the_schedules_adds_one(path, queuectl):
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL)
+    [code] = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL
+    )
 
     subprocess.run([sys.executable, "-c", code.replace("~/.queuectl", str(path))], check=True)
 
     [record] = queuectl.json("schedule", "list")
-    assert (record["name"], record["cron"], record["zone"]) == ("nightly", "30 2 * * *", "Europe/Berlin")
+    assert (record["name"], record["cron"], record["zone"]) == (
+        "nightly",
+        "30 2 * * *",
+        "Europe/Berlin",
+    )
 
 
 def test_the_commands_of_the_schedules_are_commands(queuectl):
-    [block] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL)
+    [block] = re.findall(
+        r"```sh\n(.*?)```", (ROOT / "docs" / "schedules.md").read_text(), re.DOTALL
+    )
 
     for line in block.splitlines():
         queuectl(*shlex.split(line, comments=True)[1:])
 
-    assert sorted(record["state"] for record in queuectl.json("schedule", "list")) == ["active", "paused"]
+    assert sorted(record["state"] for record in queuectl.json("schedule", "list")) == [
+        "active",
+        "paused",
+    ]
 
 
 PROMISE = """At least once. A job is safe once `enqueue` has returned (or once your rename into `pending/` is on disk): no crash
@@ -182,7 +252,9 @@ def plain(text):
     return " ".join(text.replace("> ", " ").split())
 
 
-@pytest.mark.parametrize("place", ["README.md", "queuectl/spool.py", "queuectl/cli/__init__.py", "docs/cli.md"])
+@pytest.mark.parametrize(
+    "place", ["README.md", "queuectl/spool.py", "queuectl/cli/__init__.py", "docs/cli.md"]
+)
 def test_the_promise_is_the_same_sentence_everywhere(place):
     assert plain(PROMISE) in plain((ROOT / place).read_text())
 
@@ -203,7 +275,11 @@ def test_every_directory_of_a_spool_is_in_the_format():
 def test_every_kind_of_error_is_in_the_tree_of_errors():
     from queuectl import errors
 
-    kinds = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, QueuectlError)]
+    kinds = [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, QueuectlError)
+    ]
 
     assert [name for name in kinds if name not in errors.__doc__] == []
 
@@ -227,7 +303,11 @@ def test_the_demo_runs_from_a_checkout(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-CLAIMS = re.findall(r"^\| (\d+) \| .+ \| (tests/\S+\.py)::(test_\w+) \|$", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE)
+CLAIMS = re.findall(
+    r"^\| (\d+) \| .+ \| (tests/\S+\.py)::(test_\w+) \|$",
+    (ROOT / "docs" / "reliability.md").read_text(),
+    re.MULTILINE,
+)
 
 
 def test_every_fault_has_a_claim():

@@ -31,7 +31,12 @@ PRODUCERS = {
 }
 
 #: Lines that are easy to get wrong in JSON, and in a shell: an empty one is no job, and the last has no end.
-COMMANDS = ["echo \"one\" 'two' \\three", "printf '%s\t\x01\r' ä € 😀 \u2028", "true # <&> $HOME `id` %d \\u0041 {}", "true"]
+COMMANDS = [
+    "echo \"one\" 'two' \\three",
+    "printf '%s\t\x01\r' ä € 😀 \u2028",
+    "true # <&> $HOME `id` %d \\u0041 {}",
+    "true",
+]
 INPUT = "\n\n".join(COMMANDS)
 
 pytestmark = pytest.mark.timeout(180)  # compilers, on a busy machine
@@ -49,14 +54,18 @@ def producer(request, tmp_path):
     if make:
         env = {**os.environ, "GOCACHE": str(tmp_path / "cache"), "GO111MODULE": "off"}
         subprocess.run(shlex.split(make.format(source)), cwd=tmp_path, env=env, check=True)
-    return [word.replace("./drop", str(tmp_path / "drop")) for word in shlex.split(run.format(source))]
+    return [
+        word.replace("./drop", str(tmp_path / "drop")) for word in shlex.split(run.format(source))
+    ]
 
 
 every = pytest.mark.parametrize("producer", PRODUCERS, indirect=True)
 
 
 def drop(*words, text=INPUT):
-    return subprocess.run(list(map(str, words)), input=text.encode(), capture_output=True, timeout=100, check=False)
+    return subprocess.run(
+        list(map(str, words)), input=text.encode(), capture_output=True, timeout=100, check=False
+    )
 
 
 @every
@@ -79,7 +88,17 @@ def test_a_producers_job_is_on_disk_before_it_has_its_name(spool, path, producer
         pytest.skip("no strace here")
     trace = tmp_path / "trace"
 
-    done = drop("strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,rename,renameat,renameat2", *producer, path)
+    done = drop(
+        "strace",
+        "-f",
+        "-y",
+        "-o",
+        trace,
+        "-e",
+        "trace=fsync,rename,renameat,renameat2",
+        *producer,
+        path,
+    )
 
     assert done.returncode == 0, done.stderr
     steps = list(_steps(trace.read_text(), path))
@@ -102,7 +121,11 @@ def _steps(trace, spool):
 @every
 def test_a_producer_of_the_same_process_id_overwrites_no_drop(spool, path, producer):
     # Containers begin to count at 1 again and again.
-    again = ["unshare", "--pid", "--fork", *producer] if os.geteuid() == 0 and shutil.which("unshare") else producer
+    again = (
+        ["unshare", "--pid", "--fork", *producer]
+        if os.geteuid() == 0 and shutil.which("unshare")
+        else producer
+    )
 
     for _ in range(3):
         assert drop(*again, path).returncode == 0
@@ -134,4 +157,6 @@ def test_a_producer_is_short_and_says_how_to_run_it(file):
 
 
 def test_every_producer_is_tried():
-    assert {path.name for path in EXAMPLES.iterdir() if path.stem.lower() == "drop"} == set(PRODUCERS)
+    assert {path.name for path in EXAMPLES.iterdir() if path.stem.lower() == "drop"} == set(
+        PRODUCERS
+    )

@@ -25,7 +25,9 @@ def python(*words, cwd, **env):
 
 
 def test_the_python_of_the_page_runs_from_top_to_bottom(tmp_path):
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL))
+    code = "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    )
 
     done = python("-c", code, cwd=tmp_path, HOME=str(tmp_path))
 
@@ -36,9 +38,21 @@ def test_the_python_of_the_page_runs_from_top_to_bottom(tmp_path):
 
 def test_the_examples_work_together(spool, path, tmp_path):
     (tmp_path / "cat.txt").write_text("a cat" * 100)
-    consumer = subprocess.Popen([sys.executable, EXAMPLES / "consume.py", path], stderr=subprocess.PIPE, text=True, env=environment(path))
+    consumer = subprocess.Popen(
+        [sys.executable, EXAMPLES / "consume.py", path],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(path),
+    )
     try:
-        done = python(EXAMPLES / "submit.py", path, tmp_path / "cat.txt", tmp_path / "dog.gif", tmp_path / "missing.txt", cwd=tmp_path)
+        done = python(
+            EXAMPLES / "submit.py",
+            path,
+            tmp_path / "cat.txt",
+            tmp_path / "dog.gif",
+            tmp_path / "missing.txt",
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
         assert re.sub(r"^\w+: ", "", done.stdout, flags=re.MULTILINE).splitlines() == [
             "done", "cannot read pictures like dog.gif", "missing.txt has not come yet",
@@ -47,7 +61,11 @@ def test_the_examples_work_together(spool, path, tmp_path):
         spool.enqueue(["archive", str(tmp_path / "x.tar"), str(tmp_path / "cat.txt")], id="archive")
         spool.enqueue("count", meta={"steps": 1000}, id="count")
         spool.enqueue("nonsense", id="nonsense")
-        assert [result.state for result in spool.wait_all(["archive", "count", "nonsense"])] == ["completed", "completed", "dead"]
+        assert [result.state for result in spool.wait_all(["archive", "count", "nonsense"])] == [
+            "completed",
+            "completed",
+            "dead",
+        ]
         assert (tmp_path / "x.tar").exists()
         consumer.send_signal(signal.SIGTERM)
         assert consumer.wait(20) == 0
@@ -75,7 +93,9 @@ def test_the_example_of_a_test_passes(tmp_path):
         *("-m", "pytest", "-p", "queuectl.pytest_plugin", "-q"),
         cwd=tmp_path,
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
-        PYTEST_DEBUG_TEMPROOT=str(tmp_path),  # where pytest's clean-up does not meet the trees of this suite's earlier runs
+        PYTEST_DEBUG_TEMPROOT=str(
+            tmp_path
+        ),  # where pytest's clean-up does not meet the trees of this suite's earlier runs
     )
 
     assert "2 passed" in done.stdout, done.stdout + done.stderr
@@ -118,5 +138,10 @@ def test_the_readme_consumes_what_was_enqueued(path, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "cat.png" in done.stdout
     assert len(ids_in(path, "completed")) == 1
-    assert json.loads((path / "results" / f"{ids_in(path, 'completed')[0]}.jsonl").read_text())["outcome"] == "completed"
+    assert (
+        json.loads((path / "results" / f"{ids_in(path, 'completed')[0]}.jsonl").read_text())[
+            "outcome"
+        ]
+        == "completed"
+    )
     until(lambda: os.listdir(path / "workers") == [])

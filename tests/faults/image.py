@@ -21,7 +21,11 @@ from tests.support import until
 #: Each file system: the size that its mkfs allows, how to make it, how to mount it. Nothing but our own syncs may write
 #: in the few seconds of a test, so the file systems' own commits (every 5 and 30 s) are put off.
 KINDS = {
-    "ext4": ("16M", ["-O", "has_journal", "-E", "lazy_itable_init=0,lazy_journal_init=0"], "loop,commit=300"),
+    "ext4": (
+        "16M",
+        ["-O", "has_journal", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+        "loop,commit=300",
+    ),
     # A mount namespace that began meanwhile may still hold the original, of the same UUID.
     "xfs": ("300M", [], "loop,nouuid"),
     "btrfs": ("110M", [], "loop,commit=300"),
@@ -37,8 +41,17 @@ class CannotMount(Exception):
 
 def run(*words: str | Path) -> str:
     """Run a program that must succeed; what it printed."""
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, "PATH": PATH}, check=False)
-    assert done.returncode == 0, f"{words}: exit {done.returncode}: {done.stdout}{done.stderr}".strip()
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": PATH},
+        check=False,
+    )
+    assert done.returncode == 0, (
+        f"{words}: exit {done.returncode}: {done.stdout}{done.stderr}".strip()
+    )
     return done.stdout
 
 

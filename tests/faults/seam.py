@@ -16,7 +16,21 @@ from queuectl import disk, libc
 from queuectl.errors import QueuectlError
 
 #: What changes nothing. Everything else counts, also what will be added one day.
-LOOKS = {"close", "read", "pread", "fstat", "stat", "lstat", "scandir", "readlink", "fspath", "fsdecode", "fsencode", "strerror", "getpid"}
+LOOKS = {
+    "close",
+    "read",
+    "pread",
+    "fstat",
+    "stat",
+    "lstat",
+    "scandir",
+    "readlink",
+    "fspath",
+    "fsdecode",
+    "fsencode",
+    "strerror",
+    "getpid",
+}
 
 #: How a child ends that was killed by the seam.
 KILLED = 86
@@ -88,7 +102,16 @@ def lie(code: int) -> Callable[[Callable[[], Any]], Any]:
 ACTS = (die_before, die_within, die_after, write_less)
 
 #: Errors of a call that did nothing.
-FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT]
+FAILURES = [
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EMFILE,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+]
 
 #: Errors of a call that worked.
 LIES = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ESTALE, errno.ETIMEDOUT]

@@ -95,7 +95,9 @@ class Life:
         room.PATIENCE = 0.01  # seconds until it tries again
         record, self.lock = liveness.enroll(self.spool, "super-1-abc", os.getppid())
         here, self.there = pair()
-        return Worker(self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), Listener())
+        return Worker(
+            self.spool, record, here, Log(os.open(os.devnull, os.O_WRONLY), "json"), Listener()
+        )
 
     @contextlib.contextmanager
     def enrolled(self):
@@ -148,7 +150,11 @@ class EnqueueBulk(Life):
     is_tidy = True
 
     def live(self):
-        self.acknowledge(*self.spool.enqueue_all([{"command": f"echo {i}", **({"id": f"j{i}"} if i % 2 else {})} for i in range(4)]))
+        self.acknowledge(
+            *self.spool.enqueue_all(
+                [{"command": f"echo {i}", **({"id": f"j{i}"} if i % 2 else {})} for i in range(4)]
+            )
+        )
 
 
 class EnqueueVoid(Life):
@@ -184,7 +190,9 @@ class Admit(Life):
         """What the next worker does with what is a drop again."""
         with self.enrolled() as worker:
             for drop in self.spool.drops():
-                assert isinstance(admission.admit(self.spool, drop, worker, last=True), admission.Admitted)
+                assert isinstance(
+                    admission.admit(self.spool, drop, worker, last=True), admission.Admitted
+                )
 
 
 class AdmitWithoutId(Admit):
@@ -207,7 +215,9 @@ class Submit(Life):
     def check(self, *, survived):
         with self.enrolled() as worker:
             for drop in self.spool.submissions():
-                assert isinstance(inbox.accept(self.spool, drop, worker, last=True), admission.Admitted)
+                assert isinstance(
+                    inbox.accept(self.spool, drop, worker, last=True), admission.Admitted
+                )
         [entry] = self.spool.entries("pending")
         assert lookup.read(self.spool, entry.file).submitted_by
         assert os.listdir(self.path / "inbox") == names(self.path, "rejected") == []
@@ -227,7 +237,10 @@ class Reject(Life):
 
     def check(self, *, survived):
         kept = [name for name in names(self.path, "rejected") if not name.endswith(".reason")]
-        places = [*(self.path / "rejected" / name for name in kept), *(self.path / "pending" / name for name in self.spool.drops())]
+        places = [
+            *(self.path / "rejected" / name for name in kept),
+            *(self.path / "pending" / name for name in self.spool.drops()),
+        ]
         assert [place.read_text() for place in places] == ["garbage"]
         assert all((self.path / "rejected" / f"{name}.reason").exists() for name in kept)
 
@@ -292,28 +305,39 @@ class Rescue(Life):
         for id in ("recorded", "lost", "wanted"):
             self.put(id)
         seam.live(self.leave, lambda _: None, self.path.parent / "note")
-        (self.path / "processing" / "dead-1-abc" / "x.json").write_text('{"command": "true", "id": "dropped"}')
+        (self.path / "processing" / "dead-1-abc" / "x.json").write_text(
+            '{"command": "true", "id": "dropped"}'
+        )
 
     def leave(self):
         """What a worker named dead-1-abc leaves when it dies."""
         (self.path / "processing" / "dead-1-abc").mkdir()
         record, _ = liveness.enroll(self.spool, "super-1-abc", os.getpid())
         for end in (".json", ".lock"):
-            os.rename(self.path / "workers" / (record.worker + end), self.path / "workers" / ("dead-1-abc" + end))
+            os.rename(
+                self.path / "workers" / (record.worker + end),
+                self.path / "workers" / ("dead-1-abc" + end),
+            )
         os.rmdir(self.path / "processing" / record.worker)
         claims = {}
         for id in ("recorded", "lost", "wanted"):
             [entry] = self.spool.entries_of(id)
             claims[id] = self.spool.claim(entry.file, "dead-1-abc", time.time())
         target = self.spool.target(claims["recorded"], "completed", time.time())
-        recovery.results.append(self.spool.at("results"), "recorded", recovery.blank(claims["recorded"], target) | {"outcome": "completed"})
+        recovery.results.append(
+            self.spool.at("results"),
+            "recorded",
+            recovery.blank(claims["recorded"], target) | {"outcome": "completed"},
+        )
         (self.path / (claims["wanted"].file + ".cancel")).touch()
 
     def live(self):
         recovery.rescue(self.spool, liveness.Observer(self.spool))
 
     def check(self, *, survived):
-        states = {entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)}
+        states = {
+            entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)
+        }
         assert states == {"recorded": "completed", "lost": "failed", "wanted": "dead"}
         assert len(self.spool.drops()) == 1
         assert len(lookup.runs(self.spool, lookup.find(self.spool, "lost"))) >= 1
@@ -404,7 +428,11 @@ class Renew(Life):
         renewal.renew(self.spool, "pending")
 
     def check(self, *, survived):
-        found = {name: (self.path / "pending" / name).read_text() for name in names(self.path, "pending") if not decode(name)}
+        found = {
+            name: (self.path / "pending" / name).read_text()
+            for name in names(self.path, "pending")
+            if not decode(name)
+        }
         assert found == self.drops
         assert stat.S_IMODE((self.path / "pending").stat().st_mode) == 0o700
         (self.path / "pending" / "x.json").unlink()
@@ -442,13 +470,17 @@ class EnqueueBatch(Life):
         self.put("first", batch="b")
 
     def live(self):
-        jobs = [{"command": "true", "batch": "b", **({"id": "first2"} if i else {})} for i in range(2)]
+        jobs = [
+            {"command": "true", "batch": "b", **({"id": "first2"} if i else {})} for i in range(2)
+        ]
         self.acknowledge(*self.spool.enqueue_all(jobs))
 
     def check(self, *, survived):
         listed = batches.members(self.spool, "b")
         assert {entry.name.id for entry in self.spool.entries("pending")} <= listed.keys()
-        assert len([id for id in listed if id in ("first", "first2") or ids.is_ours(id)]) == len(listed)
+        assert len([id for id in listed if id in ("first", "first2") or ids.is_ours(id)]) == len(
+            listed
+        )
 
 
 class EnqueueHeldBatch(Life):
@@ -466,7 +498,9 @@ class AdmitBatch(Admit):
 
     def check(self, *, survived):
         super().check(survived=survived)
-        assert {entry.name.id for entry in self.spool.entries("pending")} <= batches.members(self.spool, "b").keys()
+        assert {entry.name.id for entry in self.spool.entries("pending")} <= batches.members(
+            self.spool, "b"
+        ).keys()
 
 
 class PruneBatch(Prune):
@@ -502,7 +536,10 @@ class HoldMany(Life):
             if state == "blocked":
                 self.spool.need("blocked")
                 (self.path / "blocked" / "after.pending").mkdir()
-                os.rename(self.path / entry.file, self.path / "blocked" / "after.pending" / os.path.basename(entry.file))
+                os.rename(
+                    self.path / entry.file,
+                    self.path / "blocked" / "after.pending" / os.path.basename(entry.file),
+                )
             elif state != "pending":
                 assert self.spool.move(entry, state, entry.name)
 
@@ -542,7 +579,9 @@ class ChangeMany(HoldMany):
     def check(self, *, survived):
         found = [entry for id in self.before for entry in self.spool.entries_of(id)]
         assert {entry.name.id: entry.state for entry in found if entry.name.priority == 9} == {
-            entry.name.id: entry.name.id.replace("failed", "pending") for entry in found if survived or entry.name.priority == 9
+            entry.name.id: entry.name.id.replace("failed", "pending")
+            for entry in found
+            if survived or entry.name.priority == 9
         }
 
 
@@ -572,7 +611,9 @@ class Limited(Complete):
         self.check_tokens("x")
 
     def check_tokens(self, limit):
-        assert limits.free(self.spool, limit) == [str(n + 1) for n in range(self.spool.settings().limit(limit))]
+        assert limits.free(self.spool, limit) == [
+            str(n + 1) for n in range(self.spool.settings().limit(limit))
+        ]
         with self.enrolled() as worker:
             assert limits.take(self.spool, limit, worker)
             [token] = self.spool.held_by(worker)
@@ -611,7 +652,11 @@ class After(Complete):
     def check(self, *, survived):
         [entry] = self.spool.entries_of("a")
         assert entry.name.attempts == 0 or entry.state == "failed"
-        assert entry.state in ("blocked", "pending", "failed")  # pending: the disk failed, and it was given back
+        assert entry.state in (
+            "blocked",
+            "pending",
+            "failed",
+        )  # pending: the disk failed, and it was given back
         self.end("b")
         assert self.spool.state_of("a") in ("pending", "failed")
 
@@ -632,7 +677,10 @@ class Before(Complete):
             self.put(id, after="a")
             [entry] = self.spool.entries_of(id)
             (self.path / "blocked" / "after.a").mkdir(parents=True, exist_ok=True)
-            os.rename(self.path / entry.file, self.path / "blocked" / "after.a" / os.path.basename(entry.file))
+            os.rename(
+                self.path / entry.file,
+                self.path / "blocked" / "after.a" / os.path.basename(entry.file),
+            )
 
     def check(self, *, survived):
         super().check(survived=survived)
@@ -679,7 +727,9 @@ class EnqueueUnique(Life):
 
     def check(self, *, survived):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(unique, "NEWBORN", 0.0)  # a key without a job counts as one that is being enqueued for so long
+            patch.setattr(
+                unique, "NEWBORN", 0.0
+            )  # a key without a job counts as one that is being enqueued for so long
             if self.spool.count("pending"):
                 with pytest.raises(KeyTaken):
                     self.spool.enqueue({"command": "true", "unique": "key"})
@@ -702,7 +752,9 @@ class Hold(Life):
         actions.hold(self.spool, lookup.find(self.spool, "a"))
 
     def check(self, *, survived):
-        assert self.spool.state_of("a") in (self.states if survived else self.states | {"pending", "held", "failed"})
+        assert self.spool.state_of("a") in (
+            self.states if survived else self.states | {"pending", "held", "failed"}
+        )
 
 
 class EnqueueHeld(Hold):
@@ -736,7 +788,11 @@ class Change(Hold):
     def check(self, *, survived):
         super().check(survived=survived)
         [entry] = self.spool.entries_of("a")
-        assert entry.name[:2] == (5.0, 9) if survived else entry.name[:2] == (5.0, 9) or entry.name.priority == 5
+        assert (
+            entry.name[:2] == (5.0, 9)
+            if survived
+            else entry.name[:2] == (5.0, 9) or entry.name.priority == 5
+        )
 
 
 class RetryNow(Hold):
@@ -819,7 +875,9 @@ class ScheduleTick(ScheduleAdd):
 
     def look(self, times=3):
         warnings = []
-        ticker = Ticker(self.spool, Log(os.open(os.devnull, os.O_WRONLY), "json"), warnings.append, lambda: None)
+        ticker = Ticker(
+            self.spool, Log(os.open(os.devnull, os.O_WRONLY), "json"), warnings.append, lambda: None
+        )
         for _ in range(times):
             ticker.tick()
         return warnings
@@ -832,7 +890,9 @@ class ScheduleTick(ScheduleAdd):
         until = timetable.last(self.spool, "hourly")
         expected = schedule.due(rule, self.began, until).ticks
         assert len(expected) >= 2
-        assert sorted(entry.name.id for entry in self.spool.entries("pending")) == [schedule.tick_id("hourly", tick) for tick in expected]
+        assert sorted(entry.name.id for entry in self.spool.entries("pending")) == [
+            schedule.tick_id("hourly", tick) for tick in expected
+        ]
         assert audit_ids <= {entry.name.id for entry in self.spool.entries("pending")}
 
 
@@ -951,7 +1011,9 @@ class ConsumeDrop(Consume):
     def check(self, *, survived):
         with self.enrolled() as worker:
             for drop in self.spool.drops():
-                assert isinstance(admission.admit(self.spool, drop, worker, last=True), admission.Admitted)
+                assert isinstance(
+                    admission.admit(self.spool, drop, worker, last=True), admission.Admitted
+                )
         super().check(survived=survived)
 
 
@@ -967,7 +1029,9 @@ class ConsumeAfter(Consume):
         self.put("b", after=["a"], priority=9)
 
     def check(self, *, survived):
-        states = {entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)}
+        states = {
+            entry.name.id: entry.state for state in STATES for entry in self.spool.entries(state)
+        }
         assert not survived or states == {"a": "completed", "b": "completed"}
         assert (states["a"], states["b"]) != ("completed", "blocked"), "nobody woke it"
 
@@ -1056,7 +1120,11 @@ class PruneTurn(Life):
         assert [path.name for path in self.path.glob("pruned.*")] == ["pruned.8"]
 
 
-KINDS = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life]
+KINDS = [
+    kind
+    for kind in globals().values()
+    if isinstance(kind, type) and issubclass(kind, Life) and kind is not Life
+]
 
 
 def recover(life):
@@ -1089,7 +1157,11 @@ def audit(life):
     for id in os.listdir(life.path / "ids"):
         file = life.path / "ids" / id
         assert id == ".lock" or file.stat().st_nlink <= 2
-    assert all(decode(name) for state in ("failed", "completed", "dead") for name in names(life.path, state))
+    assert all(
+        decode(name)
+        for state in ("failed", "completed", "dead")
+        for name in names(life.path, state)
+    )
 
 
 def run_all(life):
@@ -1110,7 +1182,9 @@ def each_point(kind, path_of, act, *, tidy=False):
         life.prepare()
         life.dies = act in (seam.die_before, seam.die_within, seam.die_after)
         now = act if act in seam.ACTS else act(k)
-        code, count = seam.live(life.live, lambda n, k=k, now=now: now if n == k else None, tmp_path / "note")
+        code, count = seam.live(
+            life.live, lambda n, k=k, now=now: now if n == k else None, tmp_path / "note"
+        )
         try:
             left = sorted(os.listdir(life.path / "tmp")) if (life.path / "tmp").exists() else []
             recover(life)
@@ -1159,11 +1233,18 @@ def turns(request):
 def test_a_call_that_worked_and_said_it_did_not_loses_and_doubles_nothing(kind, path_of, turns):
     """In which of the five ways a call lies changes from call to call."""
     for turn in turns(len(seam.LIES)):
-        each_point(kind, path_of, lambda k, turn=turn: seam.lie(seam.LIES[(2 * k + turn) % len(seam.LIES)]))
+        each_point(
+            kind, path_of, lambda k, turn=turn: seam.lie(seam.LIES[(2 * k + turn) % len(seam.LIES)])
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_call_that_failed_loses_and_doubles_nothing(kind, path_of, turns):
     """In which of the eight ways a call fails changes from call to call."""
     for turn in turns(len(seam.FAILURES)):
-        each_point(kind, path_of, lambda k, turn=turn: seam.fail(seam.FAILURES[(2 * k + turn) % len(seam.FAILURES)]), tidy=True)
+        each_point(
+            kind,
+            path_of,
+            lambda k, turn=turn: seam.fail(seam.FAILURES[(2 * k + turn) % len(seam.FAILURES)]),
+            tidy=True,
+        )

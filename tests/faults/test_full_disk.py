@@ -18,7 +18,10 @@ def small(tmp_path):
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", place], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", place],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"no mount of our own here: {mounted.stderr.strip()}")
@@ -54,11 +57,17 @@ def test_an_enqueue_on_a_full_disk_is_refused_cleanly(small, tmp_path):
     fill(small)
     before = everything(path)
 
-    for words in (["enqueue", "-c", "true"], ["enqueue", "--id", "a", "-c", "true"], ["config", "set", "timeout", "5"]):
+    for words in (
+        ["enqueue", "-c", "true"],
+        ["enqueue", "--id", "a", "-c", "true"],
+        ["config", "set", "timeout", "5"],
+    ):
         error = queuectl.refusal(*words, code=1)
         assert f"{path}/tmp/" in error
         assert "make room" in error
-    done = queuectl.run("enqueue", "-", input='{"command": "true", "id": "b"}\n' * 1 + '{"command": "true"}\n' * 50)
+    done = queuectl.run(
+        "enqueue", "-", input='{"command": "true", "id": "b"}\n' * 1 + '{"command": "true"}\n' * 50
+    )
     assert (done.returncode, done.stdout) == (1, "")
 
     assert [place for place in everything(path) if not place.endswith(".lock")] == before
@@ -66,10 +75,18 @@ def test_an_enqueue_on_a_full_disk_is_refused_cleanly(small, tmp_path):
     queuectl("enqueue", "--id", "a", "-c", "true")
 
 
-def test_a_claimed_job_whose_outcome_cannot_be_written_stays_claimed_until_there_is_room(small, tmp_path):
+def test_a_claimed_job_whose_outcome_cannot_be_written_stays_claimed_until_there_is_room(
+    small, tmp_path
+):
     path = tmp_path / "small" / "spool"
     queuectl = Command(path)
-    queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/ran; until test -e {tmp_path}/go; do sleep 0.02; done")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        f"echo x >> {tmp_path}/ran; until test -e {tmp_path}/go; do sleep 0.02; done",
+    )
     with Workers(path) as workers:
         until((tmp_path / "ran").exists)
         fill(small)
@@ -89,8 +106,17 @@ def test_a_command_that_fills_the_disk_fails_by_itself_and_its_queue_goes_on(sma
     queuectl("enqueue", "--id", "flood", "--max-retries", "1", "-c", "yes || exit 9")
     queuectl("enqueue", "--id", "next", "--priority", "1", "-c", "true")
     with Workers(path):
-        until(lambda: names(path, "logs") and (path / "logs" / "flood.1.out").stat().st_size > 1_000_000)
-        until(lambda: not list((path / "processing").glob("*/*flood*")) or ids_in(path, "processing") == ["flood"])
+        until(
+            lambda: (
+                names(path, "logs") and (path / "logs" / "flood.1.out").stat().st_size > 1_000_000
+            )
+        )
+        until(
+            lambda: (
+                not list((path / "processing").glob("*/*flood*"))
+                or ids_in(path, "processing") == ["flood"]
+            )
+        )
         (path / "logs" / "flood.1.out").write_bytes(b"")
         until(lambda: ids_in(path, "dead") == ["flood"] and ids_in(path, "completed") == ["next"])
 
@@ -111,7 +137,11 @@ def test_a_limit_of_the_output_ends_the_command_as_failed(queuectl, path):
 @contextlib.contextmanager
 def without_names(mount):
     """No inode is left in this file system."""
-    used = int(subprocess.run(["df", "--output=iused", mount], check=True, capture_output=True, text=True).stdout.split()[1])
+    used = int(
+        subprocess.run(
+            ["df", "--output=iused", mount], check=True, capture_output=True, text=True
+        ).stdout.split()[1]
+    )
     subprocess.run(["mount", "-o", f"remount,nr_inodes={used}", mount], check=True)
     try:
         yield
@@ -142,7 +172,11 @@ def test_a_worker_that_cannot_make_logs_claims_nothing_and_says_so_once(small, t
                 os.rename(path / "completed" / name, path / "pending" / name)
             until(lambda: workers.events("stuck"))
             beats(path, 6)
-            assert [len(workers.events(what)) for what in ("stuck", "released", "unstuck")] == [1, 1, 0]
+            assert [len(workers.events(what)) for what in ("stuck", "released", "unstuck")] == [
+                1,
+                1,
+                0,
+            ]
         until(lambda: len(names(path, "completed")) == 6)
     assert [len(workers.events(what)) for what in ("stuck", "unstuck", "worker_died")] == [1, 1, 0]
     assert (tmp_path / "ran").read_text() == "x\n" * 12
@@ -196,7 +230,15 @@ def test_a_spool_without_room_for_another_name_puts_the_job_back_uncounted(small
     path = tmp_path / "small" / "spool"
     queuectl = Command(path)
     queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/ran")
-    subprocess.run(["mount", "-o", f"remount,nr_inodes={sum(1 for _ in path.parent.rglob('*')) + 8}", path.parent], check=True)
+    subprocess.run(
+        [
+            "mount",
+            "-o",
+            f"remount,nr_inodes={sum(1 for _ in path.parent.rglob('*')) + 8}",
+            path.parent,
+        ],
+        check=True,
+    )
     with Workers(path) as workers:
         workers.up()
         until(lambda: workers.events("stuck") or ids_in(path, "completed"))

@@ -15,10 +15,19 @@ from tests.faults.seam import Seam, fail
 from tests.lifecycle.test_dying import pidfile_job, pids
 from tests.support import Workers, ids_in, names, until
 
-QUICK = ("--set", "heartbeat_interval=0.5", "--set", "worker_lost_after=1.5", "--set", "shutdown_grace=1")
+QUICK = (
+    "--set",
+    "heartbeat_interval=0.5",
+    "--set",
+    "worker_lost_after=1.5",
+    "--set",
+    "shutdown_grace=1",
+)
 
 
-def test_a_supervisor_that_hangs_is_ended_with_its_commands_and_its_job_runs_again(queuectl, path, tmp_path):
+def test_a_supervisor_that_hangs_is_ended_with_its_commands_and_its_job_runs_again(
+    queuectl, path, tmp_path
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path, *QUICK) as frozen:
         until(lambda: pids(tmp_path))
@@ -43,7 +52,9 @@ def test_a_job_longer_than_the_lease_is_left_to_its_living_worker(queuectl, path
     assert len(pids(tmp_path)) == 1
 
 
-def test_a_worker_whose_record_was_removed_is_ended_and_its_job_is_put_back(queuectl, path, tmp_path):
+def test_a_worker_whose_record_was_removed_is_ended_and_its_job_is_put_back(
+    queuectl, path, tmp_path
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path, *QUICK) as workers:
         until(lambda: pids(tmp_path))
@@ -73,7 +84,12 @@ def test_a_supervisor_that_cannot_beat_ends_its_commands_and_stops(queuectl, pat
         finally:
             os._exit(code)
     try:
-        assert os.waitstatus_to_exitcode(until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended)[1]) == 0
+        assert (
+            os.waitstatus_to_exitcode(
+                until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended)[1]
+            )
+            == 0
+        )
     except AssertionError:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -15,7 +15,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from queuectl import Spool, actions, admission, blocked, config, gate, liveness, lookup, recovery, results
+from queuectl import (
+    Spool,
+    actions,
+    admission,
+    blocked,
+    config,
+    gate,
+    liveness,
+    lookup,
+    recovery,
+    results,
+)
 from queuectl.errors import IdTaken, KeyTaken, WrongState
 from queuectl.filename import decode
 from queuectl.layout import ENDED, STATES
@@ -44,12 +55,19 @@ class Spools(RuleBasedStateMachine):
         self.drops = 0
         self.start_worker()
         self.start_worker()
-        first, *_ = ids = self.spool.enqueue_all([{"command": "true", "max_retries": 2, "limit": limit} for limit in (None, "x", "x", "x")])
+        first, *_ = ids = self.spool.enqueue_all(
+            [
+                {"command": "true", "max_retries": 2, "limit": limit}
+                for limit in (None, "x", "x", "x")
+            ]
+        )
         for id in [*ids, self.spool.enqueue({"command": "true", "after": first, "unique": "k1"})]:
             self.accept(id)
         for id in list(self.jobs)[1:]:
             if len(self.busy) < 2:
-                self.claim_for(self.entry(id), next(worker for worker in self.locks if worker not in self.busy))
+                self.claim_for(
+                    self.entry(id), next(worker for worker in self.locks if worker not in self.busy)
+                )
 
     def teardown(self):
         for lock in self.locks.values():
@@ -63,7 +81,10 @@ class Spools(RuleBasedStateMachine):
 
     def in_order(self, *states):
         """The jobs in these states, in the same order at every replay: that of a listing, and of times, is not."""
-        return sorted((entry for state in states for entry in self.spool.entries(state)), key=lambda entry: entry.name.id)
+        return sorted(
+            (entry for state in states for entry in self.spool.entries(state)),
+            key=lambda entry: entry.name.id,
+        )
 
     def accept(self, id):
         assert id not in self.jobs
@@ -72,9 +93,22 @@ class Spools(RuleBasedStateMachine):
 
     # -- coming in
 
-    @rule(id=st.none() | IDS, priority=st.integers(0, 9), max_retries=st.integers(1, 3), unique=KEYS, limit=LIMITS, hold=st.booleans())
+    @rule(
+        id=st.none() | IDS,
+        priority=st.integers(0, 9),
+        max_retries=st.integers(1, 3),
+        unique=KEYS,
+        limit=LIMITS,
+        hold=st.booleans(),
+    )
     def enqueue(self, id, priority, max_retries, unique, limit, hold):
-        job = {"command": "true", "priority": priority, "max_retries": max_retries, "unique": unique, "limit": limit}
+        job = {
+            "command": "true",
+            "priority": priority,
+            "max_retries": max_retries,
+            "unique": unique,
+            "limit": limit,
+        }
         try:
             made = self.spool.enqueue(job | ({"id": id} if id else {}), hold=hold)
         except IdTaken:
@@ -87,7 +121,9 @@ class Spools(RuleBasedStateMachine):
         self.accept(made)
 
     @precondition(lambda self: self.jobs)
-    @rule(kind=st.sampled_from(["after", "after_any", "after_failed"]), limit=LIMITS, data=st.data())
+    @rule(
+        kind=st.sampled_from(["after", "after_any", "after_failed"]), limit=LIMITS, data=st.data()
+    )
     def enqueue_after(self, kind, limit, data):
         others = data.draw(st.lists(st.sampled_from(sorted(self.jobs)), min_size=1, max_size=2))
         self.accept(self.spool.enqueue({"command": "true", kind: others, "limit": limit}))
@@ -124,7 +160,12 @@ class Spools(RuleBasedStateMachine):
         if not waiting:
             return
         entry = data.draw(st.sampled_from(waiting))
-        self.claim_for(entry, data.draw(st.sampled_from([worker for worker in self.locks if worker not in self.busy])))
+        self.claim_for(
+            entry,
+            data.draw(
+                st.sampled_from([worker for worker in self.locks if worker not in self.busy])
+            ),
+        )
 
     def claim_for(self, entry, worker):
         claim = self.spool.claim(entry.file, worker, time.time())
@@ -134,7 +175,11 @@ class Spools(RuleBasedStateMachine):
         if self.gates[worker].enter(claim, job) != "open":
             assert self.entry(entry.name.id).state != "processing"
             return
-        for wanted, ids in (({"completed"}, job.after), ({"completed", "dead"}, job.after_any), ({"dead"}, job.after_failed)):
+        for wanted, ids in (
+            ({"completed"}, job.after),
+            ({"completed", "dead"}, job.after_any),
+            ({"dead"}, job.after_failed),
+        ):
             assert all(self.entry(id).state in wanted for id in ids)
         self.busy.add(worker)
         self.runs[entry.name.id] += 1
@@ -155,9 +200,15 @@ class Spools(RuleBasedStateMachine):
         claim = self.some_claim(data)
         there = (self.path / claim.file).exists()
         job = lookup.read(self.spool, claim.file) if there else None
-        verdict = recovery.judge(claim, outcome, time.time(), self.spool.settings(), job and job.max_retries)
+        verdict = recovery.judge(
+            claim, outcome, time.time(), self.spool.settings(), job and job.max_retries
+        )
         target = self.spool.target(claim, *verdict)
-        results.append(self.spool.at("results"), claim.name.id, recovery.blank(claim, target) | {"outcome": outcome})
+        results.append(
+            self.spool.at("results"),
+            claim.name.id,
+            recovery.blank(claim, target) | {"outcome": outcome},
+        )
         if recorded:
             assert self.spool.file(claim, target) == there
             if there:
@@ -244,7 +295,9 @@ class Spools(RuleBasedStateMachine):
     def set_limit(self, limit, most):
         """Only more: those that run already are not ended by a lower limit."""
         most = max(most, self.spool.settings().limit(limit))
-        config.change(self.spool.at("config.json"), self.spool.temporary(), {f"limit.{limit}": most})
+        config.change(
+            self.spool.at("config.json"), self.spool.temporary(), {f"limit.{limit}": most}
+        )
         blocked.sweep(self.spool)
 
     @rule(id=IDS)
@@ -279,10 +332,19 @@ class Spools(RuleBasedStateMachine):
             return
         for limit in ("x", "y"):
             most = self.spool.settings().limit(limit)
-            held = [name for worker in self.spool.workers() for name in self.spool.held_by(worker) if name.startswith(f"{limit}.")]
+            held = [
+                name
+                for worker in self.spool.workers()
+                for name in self.spool.held_by(worker)
+                if name.startswith(f"{limit}.")
+            ]
             made = [name for name in self.spool.names(f"limits/{limit}") if name.startswith(".")]
             there = [name for name in self.spool.names(f"limits/{limit}") if name.isdigit()]
-            running = [claim for claim in self.claims if claim.worker in self.busy and self.has_limit(claim, limit)]
+            running = [
+                claim
+                for claim in self.claims
+                if claim.worker in self.busy and self.has_limit(claim, limit)
+            ]
             assert len(running) <= len(held) <= most
             assert len(held) + len(there) == len(made)
 
@@ -293,7 +355,12 @@ class Spools(RuleBasedStateMachine):
     @invariant()
     def one_job_of_a_key_waits_or_runs(self):
         if hasattr(self, "jobs"):
-            entries = [entry for state in STATES if state not in ENDED for entry in self.spool.entries(state)]
+            entries = [
+                entry
+                for state in STATES
+                if state not in ENDED
+                for entry in self.spool.entries(state)
+            ]
             keys = [key for entry in entries if (key := lookup.read(self.spool, entry.file).unique)]
             assert len(keys) == len(set(keys))
 
@@ -302,7 +369,9 @@ class Spools(RuleBasedStateMachine):
         if hasattr(self, "jobs"):
             for key in self.spool.directories("blocked"):
                 woken = [
-                    entry for entry in self.in_order("pending", "failed") if f"limit.{lookup.read(self.spool, entry.file).limit}" == key
+                    entry
+                    for entry in self.in_order("pending", "failed")
+                    if f"limit.{lookup.read(self.spool, entry.file).limit}" == key
                 ]
                 assert blocked.is_open(self.spool, key) <= len(woken)
 
@@ -310,8 +379,14 @@ class Spools(RuleBasedStateMachine):
     def nothing_else_lies_about(self):
         if hasattr(self, "jobs"):
             assert os.listdir(self.path / "tmp") == []
-            assert all(decode(name) for state in ("failed", "completed", "dead") for name in self.spool.names(state))
+            assert all(
+                decode(name)
+                for state in ("failed", "completed", "dead")
+                for name in self.spool.names(state)
+            )
 
 
 TestSpools = Spools.TestCase
-TestSpools.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestSpools.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -22,7 +22,18 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Spool, actions, admission, disk, host, liveness, lookup, recovery, renewal, results
+from queuectl import (
+    Spool,
+    actions,
+    admission,
+    disk,
+    host,
+    liveness,
+    lookup,
+    recovery,
+    renewal,
+    results,
+)
 from queuectl.layout import STATES
 from tests.faults import image, seam
 
@@ -77,8 +88,16 @@ class Ledger:
         wrong = [("doubled", id) for id in count if count[id] > 1]
         wrong += [("lost", id) for id in wanted - self.doubtful if not count[id]]
         wrong += [("back", id) for id in self.gone if count[id]]
-        wrong += [("torn", entry.file) for entry in found if not is_whole(spool, entry, self.bytes.get(entry.name.id))]
-        wrong += [("moved", e.file) for e in found if e.name.id in self.ends and not has_ended(spool, e, self.ends[e.name.id])]
+        wrong += [
+            ("torn", entry.file)
+            for entry in found
+            if not is_whole(spool, entry, self.bytes.get(entry.name.id))
+        ]
+        wrong += [
+            ("moved", e.file)
+            for e in found
+            if e.name.id in self.ends and not has_ended(spool, e, self.ends[e.name.id])
+        ]
         return wrong + [("left", name) for name in spool.workers() if spool.held_by(name)]
 
 
@@ -98,7 +117,9 @@ def is_whole(spool, entry, data):
 def has_ended(spool, entry, end):
     """Whether a job is where it ended, and its last record says so."""
     state, recorded = end
-    return entry.state == state and (not recorded or (lookup.last_run(spool, entry) or {}).get("outcome") == state)
+    return entry.state == state and (
+        not recorded or (lookup.last_run(spool, entry) or {}).get("outcome") == state
+    )
 
 
 class Life:
@@ -120,18 +141,62 @@ class Life:
         """
         yield self.enqueue  # into a spool that is not there yet
         self.enroll()
-        one, two, three, four, chosen, drop = "bulk-1", "bulk-2", "bulk-3", "bulk-4", "chosen", "dropped"
+        one, two, three, four, chosen, drop = (
+            "bulk-1",
+            "bulk-2",
+            "bulk-3",
+            "bulk-4",
+            "chosen",
+            "dropped",
+        )
         yield from (self.enqueue, self.of(chosen, self.enqueue_chosen), self.bulk)
-        yield from (*before, self.of(one, self.claim), self.enqueue, *amid, self.of(one, self.complete), self.enqueue)
+        yield from (
+            *before,
+            self.of(one, self.claim),
+            self.enqueue,
+            *amid,
+            self.of(one, self.complete),
+            self.enqueue,
+        )
         yield from (*before, self.of(one, self.remove), self.enqueue)
         # Two that end at once, and only one of them is made durable.
         yield from (*before, self.of(two, self.claim), self.of(three, self.claim_beside), *amid)
-        yield from (self.of(three, self.complete), self.of(two, self.complete), self.of(two, self.sync_outcome), self.enqueue)
-        yield from (*before, self.of(four, self.claim), *amid, self.of(four, self.fail), self.of(chosen, self.bury))
+        yield from (
+            self.of(three, self.complete),
+            self.of(two, self.complete),
+            self.of(two, self.sync_outcome),
+            self.enqueue,
+        )
+        yield from (
+            *before,
+            self.of(four, self.claim),
+            *amid,
+            self.of(four, self.fail),
+            self.of(chosen, self.bury),
+        )
         yield from (*before, self.of(chosen, self.revive), self.enqueue, self.of(chosen, self.bury))
-        yield from (self.of(drop, self.drop), self.renew, *before, self.of(drop, self.admit), self.enqueue, self.renew)
-        yield from (*before, self.of(drop, self.claim), *amid, self.of(drop, self.release), self.enqueue)
-        yield from (*before, self.of(drop, self.claim), *amid, self.of(drop, self.complete), self.of(drop, self.flush))
+        yield from (
+            self.of(drop, self.drop),
+            self.renew,
+            *before,
+            self.of(drop, self.admit),
+            self.enqueue,
+            self.renew,
+        )
+        yield from (
+            *before,
+            self.of(drop, self.claim),
+            *amid,
+            self.of(drop, self.release),
+            self.enqueue,
+        )
+        yield from (
+            *before,
+            self.of(drop, self.claim),
+            *amid,
+            self.of(drop, self.complete),
+            self.of(drop, self.flush),
+        )
 
     def of(self, id, verb):
         """A step that does something to one job."""
@@ -164,7 +229,10 @@ class Life:
         self.acknowledge(self.spool.enqueue({"command": "true", "id": self.id}))
 
     def bulk(self, turn="bulk", count=BULK):
-        jobs = [{"command": f"echo {i}", **({"id": f"{turn}-{i}"} if i % 5 else {})} for i in range(count)]
+        jobs = [
+            {"command": f"echo {i}", **({"id": f"{turn}-{i}"} if i % 5 else {})}
+            for i in range(count)
+        ]
         self.acknowledge(*self.spool.enqueue_all(jobs))
 
     def drop(self):
@@ -177,7 +245,10 @@ class Life:
         self.ledger.bytes[self.id] = data
 
     def admit(self):
-        assert admission.admit(self.spool, f"{self.id}.json", self.workers[0], last=True).name.id == self.id
+        assert (
+            admission.admit(self.spool, f"{self.id}.json", self.workers[0], last=True).name.id
+            == self.id
+        )
 
     def claim(self, worker=0):
         [entry] = self.spool.entries_of(self.id)
@@ -195,7 +266,9 @@ class Life:
     def end(self, state):
         taken = self.taken[self.id]
         target = self.spool.target(taken, state, time.time())
-        results.append(self.spool.at("results"), self.id, recovery.blank(taken, target) | {"outcome": state})
+        results.append(
+            self.spool.at("results"), self.id, recovery.blank(taken, target) | {"outcome": state}
+        )
         assert self.spool.file(taken, target)
         self.filed[self.id] = target
 
@@ -248,7 +321,9 @@ class Cuts:
 
     def __call__(self, where, ledger):
         if self.mark is None or self.disc.mark(self.point) != self.mark:
-            copied, self.mark = self.disc.cut(self.point, self.disc.path.parent / f"cut-{len(self.images)}")
+            copied, self.mark = self.disc.cut(
+                self.point, self.disc.path.parent / f"cut-{len(self.images)}"
+            )
             self.images.append((copied, []))
         promises = self.images[-1][1]
         if not promises or promises[-1][1] != ledger:
@@ -260,7 +335,9 @@ class Cuts:
         for copied, promises in self.images:
             with copied.mounted(self.point):
                 recover(spool)
-                wrong += [(where, fault) for where, ledger in promises for fault in ledger.faults(spool)]
+                wrong += [
+                    (where, fault) for where, ledger in promises for fault in ledger.faults(spool)
+                ]
             copied.path.unlink()
         return wrong
 
@@ -300,7 +377,9 @@ def recover(spool):
     spool.restore()
     spool.sweep()
     recovery.rescue(spool, liveness.Observer(spool))
-    assert set(os.listdir(spool.at("tmp"))) <= {"theirs"}  # what another program left waits for an hour
+    assert set(os.listdir(spool.at("tmp"))) <= {
+        "theirs"
+    }  # what another program left waits for an hour
 
 
 def boot(monkeypatch):
@@ -404,7 +483,9 @@ def test_without_fsync_a_power_cut_undoes_durable_moves(disc, tmp_path, monkeypa
     assert cut_off(disc, tmp_path, monkeypatch, bury_all, nothing)["moved"] > 0
 
 
-def test_without_fsync_of_the_source_directory_a_power_cut_doubles_jobs_on_btrfs(disc, tmp_path, monkeypatch):
+def test_without_fsync_of_the_source_directory_a_power_cut_doubles_jobs_on_btrfs(
+    disc, tmp_path, monkeypatch
+):
     doubled = cut_off(disc, tmp_path, monkeypatch, bury_all, only_the_target)["doubled"]
 
     assert (doubled > 0) == (disc.kind == "btrfs")

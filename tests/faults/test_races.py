@@ -120,7 +120,12 @@ def test_listings_that_skip_repeat_and_shuffle_lose_and_double_nothing(spool, pa
 
             disk.scan = scan
             log = Log(os.open(os.devnull, os.O_WRONLY), "json")
-            Supervisor(Spool(path, flags={"heartbeat_interval": 0.5, "poll_interval": 0.1}), 3, log, duration=20).run()
+            Supervisor(
+                Spool(path, flags={"heartbeat_interval": 0.5, "poll_interval": 0.1}),
+                3,
+                log,
+                duration=20,
+            ).run()
             code = 0
         finally:
             os._exit(code)
@@ -136,7 +141,12 @@ def test_listings_that_skip_repeat_and_shuffle_lose_and_double_nothing(spool, pa
 def test_a_file_that_is_changed_after_the_claim_changes_nothing(queuectl, path, tmp_path):
     """Its producer keeps it open; it is read once, and run from memory."""
     queuectl("init")
-    text = json.dumps({"command": f"echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done; echo good", "id": "a"})
+    text = json.dumps(
+        {
+            "command": f"echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done; echo good",
+            "id": "a",
+        }
+    )
     with (path / "pending" / "x.json").open("w+") as kept, Workers(path):
         kept.write(text)
         kept.flush()
@@ -154,7 +164,11 @@ def test_a_file_that_is_changed_after_the_claim_changes_nothing(queuectl, path, 
 def test_a_device_is_rejected_unopened(queuectl, path):
     queuectl("init")
     os.mknod(path / "pending" / "zero.json", 0o600 | 0o020000, os.makedev(1, 5))
-    os.mknod(path / "pending" / "20260101T000000.000000Z-p5-a0-tty.json", 0o600 | 0o020000, os.makedev(5, 0))
+    os.mknod(
+        path / "pending" / "20260101T000000.000000Z-p5-a0-tty.json",
+        0o600 | 0o020000,
+        os.makedev(5, 0),
+    )
     with Workers(path):
         until(lambda: len(names(path, "rejected")) == 4)
 
@@ -166,7 +180,19 @@ def test_a_drop_that_cannot_be_read_is_rejected_after_its_grace(queuectl, path):
     (path / "pending" / "secret.json").chmod(0o000)
     # Without the right to override modes, root is like anybody else.
     drop = "-dac_override,-dac_read_search"
-    words = ["setpriv", "--bounding-set", drop, "--inh-caps", drop, sys.executable, "-m", "queuectl", "worker", "start", "--drain"]
+    words = [
+        "setpriv",
+        "--bounding-set",
+        drop,
+        "--inh-caps",
+        drop,
+        sys.executable,
+        "-m",
+        "queuectl",
+        "worker",
+        "start",
+        "--drain",
+    ]
 
     subprocess.run(words, env=environment(path), check=True, capture_output=True, timeout=50)
 
@@ -176,7 +202,11 @@ def test_a_drop_that_cannot_be_read_is_rejected_after_its_grace(queuectl, path):
 @needs_root
 def test_a_tmp_on_another_file_system_is_refused(queuectl, path):
     queuectl("init")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", path / "tmp"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", path / "tmp"],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("no mount of our own here")
     try:
         assert "one file system" in queuectl.refusal("enqueue", "-c", "true", code=1)
@@ -191,7 +221,15 @@ def test_a_process_that_got_the_id_of_a_dead_worker_is_not_taken_for_it(spool, p
     try:
         record, lock = liveness.enroll(spool, "super-1-abc", bystander.pid)
         file = path / "workers" / f"{record.worker}.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), "pid": bystander.pid, "supervisor_pid": bystander.pid}))
+        file.write_text(
+            json.dumps(
+                {
+                    **json.loads(file.read_text()),
+                    "pid": bystander.pid,
+                    "supervisor_pid": bystander.pid,
+                }
+            )
+        )
         os.close(lock)
 
         queuectl("worker", "stop", "--now")
@@ -207,9 +245,20 @@ def test_a_process_that_got_the_id_of_a_dead_worker_is_not_taken_for_it(spool, p
 @pytest.mark.parametrize("end", ["timeout", "cancel", "stop"])
 def test_a_child_that_left_the_session_ends_with_its_run(queuectl, path, tmp_path, end):
     command = f"setsid sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/child; while :; do sleep 0.02; done' & wait; sleep 600"
-    queuectl("enqueue", "--id", "a", "--max-retries", "1", *(["--timeout", "0.5"] if end == "timeout" else []), "-c", command)
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "--max-retries",
+        "1",
+        *(["--timeout", "0.5"] if end == "timeout" else []),
+        "-c",
+        command,
+    )
     with Workers(path, "--set", "shutdown_grace=0.2"):
-        child = until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip())
+        child = until(
+            lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip()
+        )
         if end == "cancel":
             actions.cancel(Spool(path), "a")
         if end == "stop":
@@ -221,7 +270,9 @@ def test_a_child_that_left_the_session_ends_with_its_run(queuectl, path, tmp_pat
 def test_a_lock_whose_holder_was_killed_is_free(queuectl, path):
     queuectl("init")
     code = f"import filelock, os; filelock.FileLock({str(path / 'config.json.lock')!r}).acquire(); print('held', flush=True); os.read(0, 1)"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert holder.stdout.readline() == b"held\n"
     holder.kill()
     holder.communicate()
@@ -230,9 +281,29 @@ def test_a_lock_whose_holder_was_killed_is_free(queuectl, path):
 
 
 def test_jobs_become_due_by_the_wall_clock_of_no_time_zone(queuectl, path):
-    queuectl("enqueue", "--id", "past", "--run-at", "2026-01-01T12:00:00+14:00", "-c", "true", TZ="Pacific/Kiritimati")
-    queuectl("enqueue", "--id", "future", "--run-at", "2199-01-01T00:00:00-12:00", "-c", "true", TZ="America/New_York")
+    queuectl(
+        "enqueue",
+        "--id",
+        "past",
+        "--run-at",
+        "2026-01-01T12:00:00+14:00",
+        "-c",
+        "true",
+        TZ="Pacific/Kiritimati",
+    )
+    queuectl(
+        "enqueue",
+        "--id",
+        "future",
+        "--run-at",
+        "2199-01-01T00:00:00-12:00",
+        "-c",
+        "true",
+        TZ="America/New_York",
+    )
     with Workers(path, TZ="Asia/Kathmandu"):
         until(lambda: ids_in(path, "completed") == ["past"])
     assert ids_in(path, "pending") == ["future"]
-    assert queuectl.json("show", "past", TZ="Europe/Berlin") == queuectl.json("show", "past", TZ="UTC")
+    assert queuectl.json("show", "past", TZ="Europe/Berlin") == queuectl.json(
+        "show", "past", TZ="UTC"
+    )

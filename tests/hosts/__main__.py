@@ -57,17 +57,37 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Run what was asked for."""
-    described = "\n".join(f"  {name:8} {(scenario.__doc__ or '').splitlines()[0]}" for name, scenario in SCENARIOS.items())
+    described = "\n".join(
+        f"  {name:8} {(scenario.__doc__ or '').splitlines()[0]}"
+        for name, scenario in SCENARIOS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m tests.hosts",
         description=f"Two hosts, one spool: what they must come through.\n\n{described}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--on", choices=LABS, action="append", help="the file system (default: nfs4); may be said again")
-    parser.add_argument("--jobs", type=int, default=FULL.jobs, help=f"how many two hosts share (default: {FULL.jobs})")
-    parser.add_argument("--crashes", type=int, default=FULL.crashes, help=f"how often the server dies (default: {FULL.crashes})")
+    parser.add_argument(
+        "--on",
+        choices=LABS,
+        action="append",
+        help="the file system (default: nfs4); may be said again",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=FULL.jobs,
+        help=f"how many two hosts share (default: {FULL.jobs})",
+    )
+    parser.add_argument(
+        "--crashes",
+        type=int,
+        default=FULL.crashes,
+        help=f"how often the server dies (default: {FULL.crashes})",
+    )
     parser.add_argument("--times", type=int, default=1, help="how often each is played")
-    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="which (default: all)")
+    parser.add_argument(
+        "scenario", nargs="*", choices=[*SCENARIOS, []], help="which (default: all)"
+    )
     words = parser.parse_args()
     kinds = words.on or ["nfs4"]
     for kind in kinds:

@@ -29,7 +29,9 @@ def clocks(lab: Lab, size: Size) -> Rows:
     site.command("b", "init")
     findings = {host: _doctor(site, host, skew) for host, skew in {"b": 0, "c": HOUR}.items()}
     assert "clock" in findings["c"], f"doctor saw no clock that is {HOUR} s off: {findings['c']}"
-    assert "clock" not in findings["b"], f"doctor saw a wrong clock where it is right: {findings['b']}"
+    assert "clock" not in findings["b"], (
+        f"doctor saw a wrong clock where it is right: {findings['b']}"
+    )
     lab.guests["c"].set_skew(0)
     for host in "bc":
         site.start(host)
@@ -49,7 +51,9 @@ def clocks(lab: Lab, size: Size) -> Rows:
     site.stop("c")
     there = set(site.enqueue("c", jobs("by-b", 4)))
     site.until(lambda: site.ran(host="b") >= there)
-    assert early not in site.ran(), f"a job that is due in {HOUR / 2} s ran on the host whose clock is ahead"
+    assert early not in site.ran(), (
+        f"a job that is due in {HOUR / 2} s ran on the host whose clock is ahead"
+    )
     site.command("b", f"remove {early}")
     del site.accepted[early]
     site.finish()
@@ -57,7 +61,12 @@ def clocks(lab: Lab, size: Size) -> Rows:
     lab.guests["c"].set_skew(0)
     found = site.judge()
     assert found["findings"]["runs"] == len(site.accepted) == len(long | here | there)
-    return {"seconds ahead": HOUR, "jobs": len(site.accepted), "runs": found["findings"]["runs"], "jobs rescued": 0}
+    return {
+        "seconds ahead": HOUR,
+        "jobs": len(site.accepted),
+        "runs": found["findings"]["runs"],
+        "jobs rescued": 0,
+    }
 
 
 def _doctor(site: Site, host: str, skew: float) -> dict[str, str]:
@@ -78,7 +87,9 @@ def _outlive(site: Site, seconds: float) -> None:
         return {name: int(beaten) for name, beaten in map(str.split, lines)}
 
     first = beats()
-    site.until(lambda: all(beaten >= first.get(name, 0) + seconds for name, beaten in beats().items()))
+    site.until(
+        lambda: all(beaten >= first.get(name, 0) + seconds for name, beaten in beats().items())
+    )
     assert beats().keys() == first.keys(), "a worker was replaced"
 
 
@@ -94,8 +105,13 @@ def squash(lab: Lab, size: Size) -> Rows:
     site.command("b", "init")
     ids = [id for host in "bc" for id in site.enqueue(host, jobs(f"squashed-{host}", 10))]
     before = guest.run(f"cd {share}/{site.name} && find . | sort")
-    refusals += [_refusal(root, words) for words in ("enqueue -c true", "worker start --drain", "status", "config set timeout 5")]
-    assert guest.run(f"cd {share}/{site.name} && find . | sort") == before, "root was refused, and left something"
+    refusals += [
+        _refusal(root, words)
+        for words in ("enqueue -c true", "worker start --drain", "status", "config set timeout 5")
+    ]
+    assert guest.run(f"cd {share}/{site.name} && find . | sort") == before, (
+        "root was refused, and left something"
+    )
     dropping = [site.drop(host, 10) for host in "bc"]
     for host in "bc":
         site.start(host)
@@ -119,7 +135,9 @@ def _as_nobody(lab: Lab) -> str:
     site.command("b", "init")
     ids = site.enqueue("b", jobs("nobody", 4))
     why = _refusal(site, "worker start --drain")
-    site.command("c", f"worker start --drain --allow-root --log-format json 2>> {lab.guests['c'].line(LOG)}")
+    site.command(
+        "c", f"worker start --drain --allow-root --log-format json 2>> {lab.guests['c'].line(LOG)}"
+    )
     site.until(lambda: site.ran(host="c") == set(ids))
     site.judge()
     return why

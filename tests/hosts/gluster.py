@@ -108,8 +108,12 @@ class Host:
 
     def _sleeper(self) -> int:
         if self.process.poll() is not None:
-            raise GuestFailed(f"{self.name} did not start: {(self._directory / f'{self.name}.log').read_text()[-2000:]}")
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            raise GuestFailed(
+                f"{self.name} did not start: {(self._directory / f'{self.name}.log').read_text()[-2000:]}"
+            )
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
         asleep = [pid for pid in children if os.readlink(f"/proc/{pid}/exe").endswith("/sleep")]
         return int(asleep[0]) if asleep else 0
 
@@ -118,8 +122,20 @@ class Host:
     def start(self, command: str, timeout: float = 300) -> Pending:
         """Start a shell command."""
         spaces = ["nsenter", "-t", str(self.init), "-n", "-m", "-u", "-i", "-p"]
-        variables = {**ENVIRONMENT, "LAB_NAME": self.name, "LAB_RUN": str(self._directory), **self._clock}
-        words = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), "/bin/sh", "-c", command]
+        variables = {
+            **ENVIRONMENT,
+            "LAB_NAME": self.name,
+            "LAB_RUN": str(self._directory),
+            **self._clock,
+        }
+        words = [
+            "env",
+            "-i",
+            *(f"{name}={value}" for name, value in variables.items()),
+            "/bin/sh",
+            "-c",
+            command,
+        ]
         pending = Pending(timeout + SLACK)
         process = subprocess.Popen(
             [*spaces, "chroot", self._place / "root", *words],
@@ -139,7 +155,11 @@ class Host:
             os.killpg(process.pid, signal.SIGKILL)
             out, _ = process.communicate()
         died = self.process.poll() is not None
-        pending.settle(DIED if died else Answer(process.returncode, out.decode(errors="replace"), time.monotonic() - begun))
+        pending.settle(
+            DIED
+            if died
+            else Answer(process.returncode, out.decode(errors="replace"), time.monotonic() - begun)
+        )
 
     def run(self, command: str, timeout: float = 300) -> str:
         """Run a shell command that must succeed: what it printed."""
@@ -198,7 +218,9 @@ def mount(host: Host) -> None:
     """Mount the volume on a host, once more if it is; on the one that is no client so that it sees everything as it is."""
     options = "-o attribute-timeout=0,entry-timeout=0,no-root-squash=on" if host.name == "a" else ""
     # By its helper: mount itself takes LD_PRELOAD away.
-    command = f"mount.glusterfs {ADDRESSES[host.name]}:/spools {SHARE} {options} && mountpoint -q {SHARE}"
+    command = (
+        f"mount.glusterfs {ADDRESSES[host.name]}:/spools {SHARE} {options} && mountpoint -q {SHARE}"
+    )
     host.run(f"umount {SHARE} 2> /dev/null; {command}", timeout=120)
 
 
@@ -212,7 +234,12 @@ class Gluster:
         self.directory = Path(tempfile.mkdtemp(prefix="queuectl-gluster-", dir=HOME))
         self.directory.chmod(0o755)
         self._namespace = f"queuectl-lab-{os.getpid()}-{self.directory.name[-8:]}"
-        reaper = [sys.executable, str(Path(__file__).with_name("reaper.py")), self._namespace, str(self.directory)]
+        reaper = [
+            sys.executable,
+            str(Path(__file__).with_name("reaper.py")),
+            self._namespace,
+            str(self.directory),
+        ]
         self._reaper = subprocess.Popen(reaper, stdin=subprocess.PIPE, start_new_session=True)
         try:
             subprocess.run(["ip", "netns", "add", self._namespace], check=True)
@@ -240,9 +267,22 @@ class Gluster:
 
     def _start(self, name: str) -> None:
         host = self.guests[name] = Host(name, self.directory)
-        self._ip("link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", str(host.init))
+        self._ip(
+            "link",
+            "add",
+            f"to-{name}",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            str(host.init),
+        )
         self._ip("link", "set", f"to-{name}", "up")
-        host.run(f"ip link set lo up; ip addr add {ADDRESSES[name]}/24 dev eth0; ip link set eth0 up")
+        host.run(
+            f"ip link set lo up; ip addr add {ADDRESSES[name]}/24 dev eth0; ip link set eth0 up"
+        )
         self.heal(name)
         host.run("glusterd")
         until(lambda: host.start("gluster volume list").join().code == 0, 120)
@@ -261,11 +301,22 @@ class Gluster:
 
     def _gather(self) -> None:
         """Wait until all hosts know each other."""
-        until(lambda: self.a.start("gluster peer status").join().out.count("Peer in Cluster (Connected)") == 2, 120)
+        until(
+            lambda: (
+                self.a.start("gluster peer status").join().out.count("Peer in Cluster (Connected)")
+                == 2
+            ),
+            120,
+        )
 
     def _online(self) -> None:
         """Wait until every brick is served."""
-        until(lambda: self.a.start("gluster volume status spools detail").join().out.count(": Y") == 3, 120)
+        until(
+            lambda: (
+                self.a.start("gluster volume status spools detail").join().out.count(": Y") == 3
+            ),
+            120,
+        )
 
     @property
     def a(self) -> Host:
@@ -300,7 +351,9 @@ class Gluster:
     def squash(self, *, on: bool) -> None:
         """Make root of the clients nobody on the volume, or root again."""
         self.a.run(f"chmod 1777 {SHARE}")
-        self.a.run(f"gluster --mode=script volume set spools server.root-squash {'on' if on else 'off'}")
+        self.a.run(
+            f"gluster --mode=script volume set spools server.root-squash {'on' if on else 'off'}"
+        )
 
     @property
     def truth(self) -> tuple[Host, str]:

@@ -113,7 +113,10 @@ class Guest:
         assert self.process.stdin
         assert self.process.stdout
         self._keyboard, self._console = self.process.stdin, self.process.stdout
-        listeners = [threading.Thread(target=self._listen, args=(reader, self.reports[n])) for n, (reader, _) in enumerate(ends)]
+        listeners = [
+            threading.Thread(target=self._listen, args=(reader, self.reports[n]))
+            for n, (reader, _) in enumerate(ends)
+        ]
         self._threads = [threading.Thread(target=self._read), *listeners]
         for thread in self._threads:
             thread.daemon = True
@@ -141,7 +144,9 @@ class Guest:
     @staticmethod
     def _listen(reader: int, lines: list[str]) -> None:
         with open(reader, "rb") as stream:
-            lines.extend(line.decode(errors="replace").rstrip() for line in stream if line.endswith(b"\n"))
+            lines.extend(
+                line.decode(errors="replace").rstrip() for line in stream if line.endswith(b"\n")
+            )
 
     @staticmethod
     def line(number: int) -> str:
@@ -176,7 +181,9 @@ class Guest:
     def booted(self) -> None:
         """Wait until it has."""
         if self._hello.join() is DIED:
-            raise GuestFailed(f"{self.name} did not boot: {self.log.read_text(errors='replace')[-2000:]}")
+            raise GuestFailed(
+                f"{self.name} did not boot: {self.log.read_text(errors='replace')[-2000:]}"
+            )
 
     def start(self, command: str, timeout: float = 300) -> Pending:
         """Start a shell command."""

@@ -26,7 +26,9 @@ from typing import Any
 Message = dict[str, Any]
 
 #: What the kernel's command line says of us, which it hands to its first program as variables.
-NAME, ADDRESS, SHARED = (os.environ.get(f"lab_{what}", "") for what in ("name", "address", "shared"))
+NAME, ADDRESS, SHARED = (
+    os.environ.get(f"lab_{what}", "") for what in ("name", "address", "shared")
+)
 
 #: What every command sees.
 ENVIRONMENT = {

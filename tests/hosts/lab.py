@@ -92,10 +92,17 @@ class Lab:
     def __enter__(self) -> Self:
         memory = "/dev/shm"
         is_roomy = os.path.isdir(memory) and shutil.disk_usage(memory).free > ROOM
-        self.directory = Path(tempfile.mkdtemp(prefix="queuectl-lab-", dir=memory if is_roomy else HOME))
+        self.directory = Path(
+            tempfile.mkdtemp(prefix="queuectl-lab-", dir=memory if is_roomy else HOME)
+        )
         self.directory.chmod(0o755)
         self._namespace = f"queuectl-lab-{os.getpid()}-{self.directory.name[-8:]}"
-        reaper = [sys.executable, str(Path(__file__).with_name("reaper.py")), self._namespace, str(self.directory)]
+        reaper = [
+            sys.executable,
+            str(Path(__file__).with_name("reaper.py")),
+            self._namespace,
+            str(self.directory),
+        ]
         self._reaper = subprocess.Popen(reaper, stdin=subprocess.PIPE, start_new_session=True)
         try:
             self._connect()
@@ -143,14 +150,39 @@ class Lab:
     def _start(self, name: str) -> None:
         ours, variables = self.directory / "uml", f"lab_name={name} lab_address={ADDRESSES[name]}"
         ours.mkdir(exist_ok=True)
-        words = ["ip", "netns", "exec", self._namespace, str(HOME / "linux"), f"mem={self.memory}", "quiet", "con=null", "con0=fd:0,fd:1"]
-        words += ["root=/dev/root", "rootfstype=hostfs", f"rootflags={HOME}/rootfs", "ro", "init=/first"]
+        words = [
+            "ip",
+            "netns",
+            "exec",
+            self._namespace,
+            str(HOME / "linux"),
+            f"mem={self.memory}",
+            "quiet",
+            "con=null",
+            "con0=fd:0,fd:1",
+        ]
+        words += [
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            f"rootflags={HOME}/rootfs",
+            "ro",
+            "init=/first",
+        ]
         words += [f"uml_dir={ours}/", f"umid={name}", f"ubd0={self._disk(name)}"]
         words += [f"vec0:transport=tap,ifname=tap-{name},mac={CARDS[name]},depth=128,gro=1"]
-        words += [*variables.split(), f"lab_shared={self.directory}", f"lab_init={Path(__file__).with_name('guest_init.py')}"]
+        words += [
+            *variables.split(),
+            f"lab_shared={self.directory}",
+            f"lab_init={Path(__file__).with_name('guest_init.py')}",
+        ]
         # The kernel keeps the guest's memory in an unlinked file, which is quicker where files are in memory.
         where = {"TMPDIR": "/dev/shm"} if os.path.isdir("/dev/shm") else {}
-        environment = {**os.environ, **where, "LD_PRELOAD": str(HOME / "umlshim.so"), "LAB_RUN": str(self.directory)}
+        environment = {
+            **os.environ,
+            **where,
+            "LD_PRELOAD": str(HOME / "umlshim.so"),
+            "LAB_RUN": str(self.directory),
+        }
         self.guests[name] = Guest(name, words, environment, self.directory / f"{name}.log")
 
     def _settle(self, name: str) -> Guest:
@@ -170,7 +202,9 @@ class Lab:
 
     def both(self, command: str, timeout: float = 300, names: str = "bc") -> dict[str, Answer]:
         """Run a command in several guests at once; @ME@ in it is the name of each."""
-        pending = {name: self.guests[name].start(command.replace("@ME@", name), timeout) for name in names}
+        pending = {
+            name: self.guests[name].start(command.replace("@ME@", name), timeout) for name in names
+        }
         return {name: waiting.join() for name, waiting in pending.items()}
 
     # -- NFS
@@ -187,7 +221,9 @@ class Lab:
         if is_old:
             self.guests[name].run("pidof rpcbind || rpcbind; pidof rpc.statd || rpc.statd")
         source = f"{ADDRESSES['a']}:{DISK if is_old else '/'}"
-        self.guests[name].run(f"mkdir -p {SHARE} && mount -t nfs -o {options} {source} {SHARE}", timeout=90)
+        self.guests[name].run(
+            f"mkdir -p {SHARE} && mount -t nfs -o {options} {source} {SHARE}", timeout=90
+        )
 
     def restart(self) -> None:
         """Cut the server's power and start it again, on the disk as it was left."""

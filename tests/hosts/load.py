@@ -75,7 +75,12 @@ class Reporter(Producer):
         """A drop by a shell, with the sync of coreutils."""
         job = self._cook.job(named=True)
         id, data = job["id"], json.dumps(job).encode()
-        done = subprocess.run(["sh", "-c", DROP, "sh", self._arena.spool, f"{id}.json"], input=data, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            ["sh", "-c", DROP, "sh", self._arena.spool, f"{id}.json"],
+            input=data,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
         if done.returncode:
             self._refused(done.stderr.decode())
         else:
@@ -89,7 +94,17 @@ def main() -> None:
     ground.locks.mkdir(parents=True)
     Spool(spool).make()
     subprocess.Popen(
-        [sys.executable, "-m", "queuectl", "worker", "start", "--count", "2", "--log-format", "json"],
+        [
+            sys.executable,
+            "-m",
+            "queuectl",
+            "worker",
+            "start",
+            "--count",
+            "2",
+            "--log-format",
+            "json",
+        ],
         env=environment(ground.spool, **SETTINGS, QUEUECTL_DURABILITY=durability),
         stdin=subprocess.DEVNULL,
     )

@@ -34,7 +34,9 @@ class Question:
 
 def answer(spool: Spool, question: Question) -> dict[str, Any]:
     """What the accounting finds, and what only a power cut does."""
-    found = examine(spool, {id: _promise(*words) for id, words in question.accepted.items()}, question.runs)
+    found = examine(
+        spool, {id: _promise(*words) for id, words in question.accepted.items()}, question.runs
+    )
     where, known = places(spool), set(question.known)
     strange = [file for id, files in where.items() if id not in known for file in files]
     return {
@@ -44,8 +46,15 @@ def answer(spool: Spool, question: Question) -> dict[str, Any]:
         "torn": [file for file in strange if not is_whole(spool, file, None)],
         "strange": len(strange),
         "rejected": os.listdir(spool.at("rejected")),
-        "empty": sum(not os.path.getsize(spool.at("results", name)) for name in os.listdir(spool.at("results"))),
-        "undone": [id for id, state in question.ended.items() if not any(f.startswith(f"{state}/") for f in where.get(id, []))],
+        "empty": sum(
+            not os.path.getsize(spool.at("results", name))
+            for name in os.listdir(spool.at("results"))
+        ),
+        "undone": [
+            id
+            for id, state in question.ended.items()
+            if not any(f.startswith(f"{state}/") for f in where.get(id, []))
+        ],
     }
 
 

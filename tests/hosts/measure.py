@@ -64,8 +64,15 @@ def show(title: str, heading: list[str], lines: list[list[object]]) -> None:
 
 def rates(lab: Lab, jobs: int) -> None:
     """Jobs a second, by workers."""
-    places = {"one host, its own disk": ("b", True), "one host, NFS": ("b", False), "two hosts, NFS": ("bc", False)}
-    lines = [[name, *(round(_rate(lab, jobs, count, *place), 1) for count in COUNTS)] for name, place in places.items()]
+    places = {
+        "one host, its own disk": ("b", True),
+        "one host, NFS": ("b", False),
+        "two hosts, NFS": ("bc", False),
+    }
+    lines = [
+        [name, *(round(_rate(lab, jobs, count, *place), 1) for count in COUNTS)]
+        for name, place in places.items()
+    ]
     show("Jobs a second, by workers on each host", ["", *map(str, COUNTS)], lines)
 
 
@@ -80,7 +87,10 @@ def _rate(lab: Lab, jobs: int, count: int, hosts: str, is_local: bool) -> float:
         site.start(host, count, **{**AS_THEY_COME, "QUEUECTL_POLL_INTERVAL": "0.2"})
     site.command("b", "resume")
     site.finish(1200)
-    times = {kind: [_seconds(event["time"]) for event in site.events if event["event"] == kind] for kind in ("started", "completed")}
+    times = {
+        kind: [_seconds(event["time"]) for event in site.events if event["event"] == kind]
+        for kind in ("started", "completed")
+    }
     site.stop(*hosts)
     return jobs / (max(times["completed"]) - min(times["started"]))
 
@@ -97,9 +107,20 @@ def counted(lab: Lab) -> Counter[str]:
     found: Counter[str] = Counter()
     for host in "bc":
         text = lab.guests[host].run("cat /proc/self/mountstats")
-        part = text[text.index(f" mounted on {SHARE} ") :].split("\ndevice ")[0].partition("per-op statistics")[2]
-        found.update({kind: int(count) for kind, count in re.findall(r"^\s+([A-Z0-9_]+): (\d+) ", part, re.MULTILINE)})
-    found["at the server"] = int(re.findall(r"^rpc (\d+)", lab.a.run("cat /proc/net/rpc/nfsd"), re.MULTILINE)[0])
+        part = (
+            text[text.index(f" mounted on {SHARE} ") :]
+            .split("\ndevice ")[0]
+            .partition("per-op statistics")[2]
+        )
+        found.update(
+            {
+                kind: int(count)
+                for kind, count in re.findall(r"^\s+([A-Z0-9_]+): (\d+) ", part, re.MULTILINE)
+            }
+        )
+    found["at the server"] = int(
+        re.findall(r"^rpc (\d+)", lab.a.run("cat /proc/net/rpc/nfsd"), re.MULTILINE)[0]
+    )
     return found
 
 
@@ -119,9 +140,18 @@ def _cost(lab: Lab, act: Callable[[int], Counter[str] | None], jobs: int) -> Cou
 def calls(lab: Lab, jobs: int) -> None:
     """Calls for each job, and those of an idle spool."""
     columns = {name: _cost(lab, act, jobs) for name, act in _acts(lab).items()}
-    kinds = sorted({kind for counts in columns.values() for kind, count in counts.items() if count >= jobs / 20})
+    kinds = sorted(
+        {
+            kind
+            for counts in columns.values()
+            for kind, count in counts.items()
+            if count >= jobs / 20
+        }
+    )
     kinds = [*(kind for kind in kinds if kind != "at the server"), "at the server"]
-    lines = [[kind, *(f"{counts[kind] / jobs:.2f}" for counts in columns.values())] for kind in kinds]
+    lines = [
+        [kind, *(f"{counts[kind] / jobs:.2f}" for counts in columns.values())] for kind in kinds
+    ]
     show(f"Calls to the server for each job ({lab.mount})", ["call", *columns], lines)
     idle(lab)
 
@@ -140,7 +170,11 @@ def _acts(lab: Lab) -> dict[str, Callable[[int], Counter[str] | None]]:
 
     def drop(jobs: int) -> None:
         for number in range(jobs):
-            lab.b.run(DROP.format(spool=site.spool, id=f"d{jobs}-{number}", job=json.dumps({"command": NOTHING})))
+            lab.b.run(
+                DROP.format(
+                    spool=site.spool, id=f"d{jobs}-{number}", job=json.dumps({"command": NOTHING})
+                )
+            )
 
     return {
         "enqueue, one by one": one_by_one,
@@ -176,9 +210,17 @@ def idle(lab: Lab) -> None:
         after = counted(lab)
         after.subtract(before)
         site.stop(*hosts)
-        kinds = ", ".join(f"{kind} {count / IDLE:.2f}" for kind, count in after.most_common(8) if kind != "at the server")
+        kinds = ", ".join(
+            f"{kind} {count / IDLE:.2f}"
+            for kind, count in after.most_common(8)
+            if kind != "at the server"
+        )
         lines.append([len(hosts), f"{after['at the server'] / IDLE:.1f}", kinds])
-    show("Calls a second while there is nothing to do, 2 workers on each host", ["hosts", "at the server", "most of them"], lines)
+    show(
+        "Calls a second while there is nothing to do, 2 workers on each host",
+        ["hosts", "at the server", "most of them"],
+        lines,
+    )
 
 
 # -- sight
@@ -186,13 +228,25 @@ def idle(lab: Lab) -> None:
 
 def sight(lab: Lab, samples: int) -> None:
     """How long until a drop of one host runs on the other."""
-    lines = [[name, *_summary(act(lab, samples))] for name, act in {"idle": _idle_sight, "busy": _busy_sight}.items()]
-    show("Seconds from a drop on one host to its command on the other", ["the other host is", "p50", "p90", "most", "drops"], lines)
+    lines = [
+        [name, *_summary(act(lab, samples))]
+        for name, act in {"idle": _idle_sight, "busy": _busy_sight}.items()
+    ]
+    show(
+        "Seconds from a drop on one host to its command on the other",
+        ["the other host is", "p50", "p90", "most", "drops"],
+        lines,
+    )
 
 
 def _summary(delays: list[float]) -> list[object]:
     delays = sorted(delays)
-    return [f"{statistics.median(delays):.2f}", f"{delays[int(0.9 * (len(delays) - 1))]:.2f}", f"{delays[-1]:.2f}", len(delays)]
+    return [
+        f"{statistics.median(delays):.2f}",
+        f"{delays[int(0.9 * (len(delays) - 1))]:.2f}",
+        f"{delays[-1]:.2f}",
+        len(delays),
+    ]
 
 
 def _idle_sight(lab: Lab, samples: int) -> list[float]:
@@ -230,7 +284,9 @@ def _seen(site: Site, id: str) -> float:
 
     def began() -> float:
         site.hear()
-        return next((float(line.split()[1]) for line in site.runs if line.startswith(f"{id} ")), 0.0)
+        return next(
+            (float(line.split()[1]) for line in site.runs if line.startswith(f"{id} ")), 0.0
+        )
 
     return site.until(began) - dropped
 
@@ -238,12 +294,22 @@ def _seen(site: Site, id: str) -> float:
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hosts.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.hosts.measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--mount", default="vers=4.2", help="NFS options of the clients (default: vers=4.2)")
-    parser.add_argument("--jobs", type=int, default=400, help="jobs that are counted (default: 400)")
-    parser.add_argument("--samples", type=int, default=20, help="drops that are timed (default: 20)")
-    parser.add_argument("part", nargs="*", choices=["rates", "calls", "sight", []], help="which (default: all)")
+    parser.add_argument(
+        "--mount", default="vers=4.2", help="NFS options of the clients (default: vers=4.2)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=400, help="jobs that are counted (default: 400)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=20, help="drops that are timed (default: 20)"
+    )
+    parser.add_argument(
+        "part", nargs="*", choices=["rates", "calls", "sight", []], help="which (default: all)"
+    )
     words = parser.parse_args()
     if why := nfs.obstacle():
         print(why, file=sys.stderr)

@@ -102,7 +102,9 @@ class Told:
                 question.ended[event["job"]] = event["event"]
                 self.ages[event["job"]] = now - datetime.fromisoformat(event["time"]).timestamp()
         failures["runs beside another"] += guest.reports[OVERLAPS]
-        failures["enqueues refused"] += [line for line in guest.reports[LOG] if line.startswith("refused: ")]
+        failures["enqueues refused"] += [
+            line for line in guest.reports[LOG] if line.startswith("refused: ")
+        ]
         failures["tracebacks"] += [line for line in guest.reports[LOG] if "Traceback" in line]
         self.accepted |= question.accepted
         question.known = list(self.accepted)
@@ -151,24 +153,33 @@ class Powercut:
             for number in range(1, self.cuts + 1):
                 self._cut(number)
                 if number % 10 == 0:
-                    say(f"{number} cuts, {len(self.told.accepted)} jobs acknowledged, {self._told()}")
+                    say(
+                        f"{number} cuts, {len(self.told.accepted)} jobs acknowledged, {self._told()}"
+                    )
             self._drain()
 
     def _told(self) -> str:
-        return ", ".join(f"{len(cases)} {what}" for what, cases in self.failures.items() if cases) or "nothing wrong"
+        return (
+            ", ".join(f"{len(cases)} {what}" for what, cases in self.failures.items() if cases)
+            or "nothing wrong"
+        )
 
     # -- one round
 
     def _cut(self, number: int) -> None:
         guest, seconds = self.lab.a, self.dice.uniform(*LOAD)
         self.boots.add(guest.run("cat /proc/sys/kernel/random/boot_id"))
-        words = f"{SPOOL} cut-{number:04} {self.dice.random()} {self.durability} > /dev/ttyS{LOG} 2>&1"
+        words = (
+            f"{SPOOL} cut-{number:04} {self.dice.random()} {self.durability} > /dev/ttyS{LOG} 2>&1"
+        )
         load = guest.start(f"{self._python()} -m tests.hosts.load {words}", timeout=PATIENCE)
         until(lambda: guest.reports[ACCEPTED] or load.is_settled(), PATIENCE)
         threading.Event().wait(seconds)
         guest.kill()
         if load.join().code != -1:
-            raise AssertionError(f"the load of round {number} ended before its power: {guest.reports[LOG][-5:]}")
+            raise AssertionError(
+                f"the load of round {number} ended before its power: {guest.reports[LOG][-5:]}"
+            )
         self.loaded += seconds
         question = self.told.hear(guest, self.failures)
         self.lab.boot("a")
@@ -181,9 +192,15 @@ class Powercut:
         """Look at the spool; remember what must not be, once for each job."""
         path = self.lab.directory / f"question-{when.replace(' ', '-')}.json"
         path.write_text(json.dumps(dataclasses.asdict(question)))
-        self.last = json.loads(self.lab.a.run(f"{python()} -m tests.hosts.look {SPOOL} /mnt/lab/{path.name}", timeout=DRAIN))
+        self.last = json.loads(
+            self.lab.a.run(
+                f"{python()} -m tests.hosts.look {SPOOL} /mnt/lab/{path.name}", timeout=DRAIN
+            )
+        )
         path.unlink()
-        self.failures[UNDONE] += [f"{id} ({when}, logged {self.told.ages[id]:.2f} s before)" for id in self.last["undone"]]
+        self.failures[UNDONE] += [
+            f"{id} ({when}, logged {self.told.ages[id]:.2f} s before)" for id in self.last["undone"]
+        ]
         self.old += sum(self.told.ages[id] > OLD for id in self.last["undone"])
         wrong = {
             "lost": self.last["lost"],
@@ -194,7 +211,9 @@ class Powercut:
         }
         for what, cases in wrong.items():
             seen = {case.partition(" ")[0] for case in self.failures[what]}
-            self.failures[what] += [f"{case} ({when})" for case in cases if case.partition(" ")[0] not in seen]
+            self.failures[what] += [
+                f"{case} ({when})" for case in cases if case.partition(" ")[0] not in seen
+            ]
         if self.has_failed and not self.unsynced and not self.evidence:
             self._keep()
 
@@ -234,18 +253,35 @@ class Powercut:
             ("completed", found["places"].get("completed", 0)),
             ("dead", found["places"].get("dead", 0)),
             *((f"**{what}** (must be 0)", len(self.failures[what])) for what in self._must_not()),
-            ("jobs there whose acknowledgement the cut was quicker than (allowed)", self.last["strange"]),
+            (
+                "jobs there whose acknowledgement the cut was quicker than (allowed)",
+                self.last["strange"],
+            ),
             ("runs", found["runs"]),
             ("runs lost with the power, and rescued", found["lost_runs"]),
-            ("attempts that the cut took back, so that they began again (allowed)", sum(again.values()) - len(again)),
-            ("outcomes that were logged and taken back (durability safe: allowed within a second)", len(self.failures[UNDONE])),
+            (
+                "attempts that the cut took back, so that they began again (allowed)",
+                sum(again.values()) - len(again),
+            ),
+            (
+                "outcomes that were logged and taken back (durability safe: allowed within a second)",
+                len(self.failures[UNDONE]),
+            ),
             (f"of these logged more than {OLD:g} s before the cut", self.old),
-            ("torn result lines / empty histories / ended jobs without a record (allowed)", self._records()),
+            (
+                "torn result lines / empty histories / ended jobs without a record (allowed)",
+                self._records(),
+            ),
             ("left in processing/", self._left("processing/")),
-            ("left in tmp/ by drops that the cut interrupted (swept after an hour)", self._left("tmp/")),
+            (
+                "left in tmp/ by drops that the cut interrupted (swept after an hour)",
+                self._left("tmp/"),
+            ),
             ("garbled reports", self.told.garbled),
         ]
-        return "\n".join(["| what | how many |", "|---|---|", *(f"| {what} | {count} |" for what, count in rows)])
+        return "\n".join(
+            ["| what | how many |", "|---|---|", *(f"| {what} | {count} |" for what, count in rows)]
+        )
 
     def _setting(self) -> str:
         return f"{self.cuts} ({len(self.boots)}, {self.loaded:.0f}, {self.seed}, {os.cpu_count()})"
@@ -266,17 +302,32 @@ def say(line: str) -> None:
 def main() -> int:
     """Run, print the table, and say what failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hosts.powercut", description="Cut the power of a machine under load; count what is lost."
+        prog="python -m tests.hosts.powercut",
+        description="Cut the power of a machine under load; count what is lost.",
     )
-    parser.add_argument("--cuts", type=int, default=100, help="how many (default: 100); each takes about 6 s")
+    parser.add_argument(
+        "--cuts", type=int, default=100, help="how many (default: 100); each takes about 6 s"
+    )
     parser.add_argument("--seed", type=int, help="seed of the dice (default: another each time)")
-    parser.add_argument("--durability", choices=["safe", "strict"], default="safe", help="the setting of the workers (default: safe)")
-    parser.add_argument("--unsynced", action="store_true", help="leave every sync out: this must lose jobs")
+    parser.add_argument(
+        "--durability",
+        choices=["safe", "strict"],
+        default="safe",
+        help="the setting of the workers (default: safe)",
+    )
+    parser.add_argument(
+        "--unsynced", action="store_true", help="leave every sync out: this must lose jobs"
+    )
     words = parser.parse_args()
     if why := obstacle():
         say(why)
         return 2
-    cut = Powercut(words.cuts, random.randrange(1 << 32) if words.seed is None else words.seed, words.durability, words.unsynced)
+    cut = Powercut(
+        words.cuts,
+        random.randrange(1 << 32) if words.seed is None else words.seed,
+        words.durability,
+        words.unsynced,
+    )
     cut.run()
     print(cut.table())
     for what, cases in cut.failures.items():

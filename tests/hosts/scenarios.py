@@ -47,12 +47,19 @@ def share(lab: Lab, size: Size) -> Rows:
     site.stop("b", "c")
     found = site.judge()
     hosts = Counter(line.split()[2] for line in site.runs)
-    assert found["findings"]["runs"] == 4 * each, f"{found['findings']['runs']} runs of {4 * each} jobs"
+    assert found["findings"]["runs"] == 4 * each, (
+        f"{found['findings']['runs']} runs of {4 * each} jobs"
+    )
     assert set(hosts) == {"b", "c"}, f"one host ran everything: {hosts}"
     assert not found["findings"]["again"]
     lost = len(site.seen("rescued"))
     assert not lost, f"{lost} jobs were rescued from hosts that lived"
-    return {**site.ways, "runs": found["findings"]["runs"], **{f"runs on {host}": hosts[host] for host in "bc"}, "seconds": round(seconds)}
+    return {
+        **site.ways,
+        "runs": found["findings"]["runs"],
+        **{f"runs on {host}": hosts[host] for host in "bc"},
+        "seconds": round(seconds),
+    }
 
 
 def guard(lab: Lab, size: Size) -> Rows:
@@ -60,7 +67,9 @@ def guard(lab: Lab, size: Size) -> Rows:
     site = Site(lab, "guard", lease=LEASE)
     long, taken = _taken_over(site)
     running = site.running("c")
-    assert not running, f"they run on the other host, and still on the one that is cut off: {running}"
+    assert not running, (
+        f"they run on the other host, and still on the one that is cut off: {running}"
+    )
     site.finish()
     lab.heal("c")
     begun = time.monotonic()
@@ -132,7 +141,9 @@ def _alone(site: Site, host: str) -> list[str]:
 
 def _once_each(site: Site, taken: set[str]) -> None:
     """Those that were taken over ran once more, and no other job ran twice."""
-    again = {id for id, count in Counter(line.split()[0] for line in site.runs).items() if count > 1}
+    again = {
+        id for id, count in Counter(line.split()[0] for line in site.runs).items() if count > 1
+    }
     assert again == taken, f"ran again: {again ^ taken}"
 
 
@@ -161,8 +172,12 @@ def power(lab: Lab, size: Size) -> Rows:
     _once_each(site, long)
     return {
         "jobs taken over": len(long),
-        "supervisors that began on the other host (more than one: its own heartbeats failed)": site.starts("b"),
-        f"seconds from the power cut until they ran on the other host (lease: {LEASE})": round(taken, 1),
+        "supervisors that began on the other host (more than one: its own heartbeats failed)": site.starts(
+            "b"
+        ),
+        f"seconds from the power cut until they ran on the other host (lease: {LEASE})": round(
+            taken, 1
+        ),
         "runs lost with their worker": found["findings"]["lost_runs"],
     }
 
@@ -216,7 +231,9 @@ def _flows(site: Site) -> None:
 
     def told() -> Counter[str]:
         site.hear()
-        return site.ways + Counter(f"completed on {event['on']}" for event in site.events if event["event"] == "completed")
+        return site.ways + Counter(
+            f"completed on {event['on']}" for event in site.events if event["event"] == "completed"
+        )
 
     before = told()
     ways = [f"{way} on {host}" for way in ("enqueued", "dropped", "completed") for host in "bc"]

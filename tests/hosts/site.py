@@ -100,7 +100,10 @@ SMALL, FULL = Size(120, 1, 15), Size(5000, 4)
 
 def jobs(series: str, count: int, command: str = QUICK) -> list[dict[str, Any]]:
     """So many jobs, every other one with an id that we choose."""
-    return [{"command": command, **({"id": f"{series}-{number}"} if number % 2 else {})} for number in range(count)]
+    return [
+        {"command": command, **({"id": f"{series}-{number}"} if number % 2 else {})}
+        for number in range(count)
+    ]
 
 
 @dataclass
@@ -127,7 +130,12 @@ class Site:
         self._guests: dict[int, Guest] = {}
         self._workers: dict[str, Pending] = {}
         self._lock = threading.RLock()
-        for name, text in {"quick": BEGIN, "long": BEGIN + LAST, "drop": DROPS, "unit": UNIT}.items():
+        for name, text in {
+            "quick": BEGIN,
+            "long": BEGIN + LAST,
+            "drop": DROPS,
+            "unit": UNIT,
+        }.items():
             (self.lab.directory / name).write_text(text)
         for name in "bc":
             self._prepare(name)
@@ -137,15 +145,25 @@ class Site:
         if id(guest) not in self._guests:
             guest.forget()
             self._guests[id(guest)] = guest
-            guest.run(f"rm -f {GO} {ENOUGH}; chmod 666 " + " ".join(guest.line(number) for number in (ACCEPTED, RUNS, LOG)))
+            guest.run(
+                f"rm -f {GO} {ENOUGH}; chmod 666 "
+                + " ".join(guest.line(number) for number in (ACCEPTED, RUNS, LOG))
+            )
 
     # -- commands
 
     def words(self, host: str, **settings: str) -> str:
         """The words with which a shell of a host runs queuectl on the spool."""
-        ours = {"LAB_RUNS": self.lab.guests[host].line(RUNS), "QUEUECTL_WORKER_LOST_AFTER": str(self.lease)}
-        variables = " ".join(f"{name}={value}" for name, value in {**SETTINGS, **ours, **settings}.items())
-        user = f"setpriv --reuid {self.user} --regid {self.user} --clear-groups " if self.user else ""
+        ours = {
+            "LAB_RUNS": self.lab.guests[host].line(RUNS),
+            "QUEUECTL_WORKER_LOST_AFTER": str(self.lease),
+        }
+        variables = " ".join(
+            f"{name}={value}" for name, value in {**SETTINGS, **ours, **settings}.items()
+        )
+        user = (
+            f"setpriv --reuid {self.user} --regid {self.user} --clear-groups " if self.user else ""
+        )
         return f"{user}env {variables} {python()} -m queuectl --spool {self.spool}"
 
     def ask(self, host: str, words: str, timeout: float = PATIENCE) -> Answer:
@@ -218,7 +236,9 @@ class Site:
     def drop(self, host: str, count: int = ENDLESS) -> Pending:
         """Start a shell on a host that drops jobs."""
         guest = self.lab.guests[host]
-        user = f"setpriv --reuid {self.user} --regid {self.user} --clear-groups " if self.user else ""
+        user = (
+            f"setpriv --reuid {self.user} --regid {self.user} --clear-groups " if self.user else ""
+        )
         words = f"{self.spool} {self.name}-sh-{host} {count} {guest.line(ACCEPTED)}"
         return guest.start(f"umask 077; exec {user}sh /mnt/lab/drop {words}", timeout=86400)
 
@@ -243,21 +263,37 @@ class Site:
     def seen(self, event: str, *, host: str | None = None) -> dict[str, dict[str, Any]]:
         """The events of a kind, by their jobs, on a host or on any."""
         self.hear()
-        return {found.get("job", ""): found for found in self.events if found["event"] == event and host in (None, found["on"])}
+        return {
+            found.get("job", ""): found
+            for found in self.events
+            if found["event"] == event and host in (None, found["on"])
+        }
 
     def ran(self, *, host: str | None = None, attempt: int | None = None) -> set[str]:
         """The ids of the jobs that began to run on a host, or on any, as attempt number so and so, or as any."""
         self.hear()
         lines = [line.split() for line in self.runs]
-        return {id for id, number, where in lines if host in (None, where) and attempt in (None, int(number))}
+        return {
+            id
+            for id, number, where in lines
+            if host in (None, where) and attempt in (None, int(number))
+        }
 
     def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Wait for a condition; say what the workers said last if it does not come."""
         try:
             return until(condition, seconds)
         except AssertionError as error:
-            last = [event for host in "bc" for event in [event for event in self.events if event["on"] == host][-10:]]
-            raise AssertionError("\n".join([str(error), f"{dict(self.ways)}, {len(self.runs)} runs", *map(str, last)])) from None
+            last = [
+                event
+                for host in "bc"
+                for event in [event for event in self.events if event["on"] == host][-10:]
+            ]
+            raise AssertionError(
+                "\n".join(
+                    [str(error), f"{dict(self.ways)}, {len(self.runs)} runs", *map(str, last)]
+                )
+            ) from None
 
     def finish(self, seconds: float = PATIENCE) -> None:
         """Wait until all accepted jobs were completed, somewhere."""
@@ -272,7 +308,12 @@ class Site:
         guest, share = self.lab.truth
         question = Question(known=list(self.accepted), accepted=self.accepted, runs=self.runs)
         (self.lab.directory / "question.json").write_text(json.dumps(dataclasses.asdict(question)))
-        return json.loads(guest.run(f"{python()} -m tests.hosts.look {share}/{self.name} /mnt/lab/question.json", timeout=1200))
+        return json.loads(
+            guest.run(
+                f"{python()} -m tests.hosts.look {share}/{self.name} /mnt/lab/question.json",
+                timeout=1200,
+            )
+        )
 
     def judge(self, *lost: str) -> dict[str, Any]:
         """Look: every accepted job must be completed, whole, in one place, by one run that counts, and nothing half-made may be left.
@@ -281,13 +322,23 @@ class Site:
         """
         found = self.look()
         excused = [re.compile(rf"workers/{host}-.*\.supervisor") for host in lost]
-        left = [name for name in found["findings"]["leftovers"] if not any(pattern.fullmatch(name) for pattern in excused)]
+        left = [
+            name
+            for name in found["findings"]["leftovers"]
+            if not any(pattern.fullmatch(name) for pattern in excused)
+        ]
         wrong = {what: cases for what, cases in found["findings"]["failures"].items() if cases}
-        wrong |= {what: found[what] for what in ("lost", "doubled", "torn", "rejected", "undone") if found[what]}
+        wrong |= {
+            what: found[what]
+            for what in ("lost", "doubled", "torn", "rejected", "undone")
+            if found[what]
+        }
         wrong |= {"left over": left} if left else {}
         completed = found["findings"]["places"].get("completed", 0)
         assert not wrong, wrong
-        assert completed == len(self.accepted), f"{completed} of {len(self.accepted)} completed: {found}"
+        assert completed == len(self.accepted), (
+            f"{completed} of {len(self.accepted)} completed: {found}"
+        )
         return found
 
 
@@ -295,7 +346,10 @@ def _events(host: str, logged: list[str]) -> list[dict[str, Any]]:
     """What a host logged; the one line of a command that was refused is an event, too."""
     odd = [line for line in logged if not line.startswith(("{", "queuectl: "))]
     assert not odd, "\n".join([f"{host} logged:", *odd])
-    told = [json.loads(line) if line.startswith("{") else {"event": "refused", "reason": line} for line in logged]
+    told = [
+        json.loads(line) if line.startswith("{") else {"event": "refused", "reason": line}
+        for line in logged
+    ]
     return [{**event, "on": host} for event in told]
 
 

@@ -40,7 +40,9 @@ def test_jobs_from_two_hosts_run_exactly_once_on_either(play):
     assert rows["runs"] == SMALL.jobs
 
 
-def test_a_host_that_is_cut_off_has_ended_its_jobs_when_the_other_begins_them_and_works_again_when_it_is_back(play):
+def test_a_host_that_is_cut_off_has_ended_its_jobs_when_the_other_begins_them_and_works_again_when_it_is_back(
+    play,
+):
     rows = play("guard")
 
     assert rows["jobs taken over"] == rows["runs lost with their worker"]

@@ -55,7 +55,9 @@ def test_without_syncs_it_loses_jobs():
 
 
 def test_a_lab_whose_driver_is_killed_leaves_nothing():
-    with subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as driver:
         directory = os.fsdecode(driver.stdout.readline().strip())
         mark = b"LAB_RUN=" + os.fsencode(directory)
         assert marked(mark)
@@ -63,4 +65,7 @@ def test_a_lab_whose_driver_is_killed_leaves_nothing():
         driver.send_signal(signal.SIGKILL)
 
     until(lambda: not marked(mark) and not os.path.exists(directory))
-    assert Path(directory).name[-8:] not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert (
+        Path(directory).name[-8:]
+        not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    )

@@ -31,7 +31,9 @@ pytestmark = [
 def browser_page(**options):
     """A page in a browser of its own; at its end it has complained of nothing and asked nobody else for anything."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
         page = browser.new_page(**{"viewport": {"width": 1200, "height": 850}, **options})
         page.set_default_timeout(PATIENCE * 1000)
         expect.set_options(timeout=PATIENCE * 1000)
@@ -77,9 +79,18 @@ def some_history(spool):
     now = time.time()
     for number in range(1500):
         at = now - 86000 * (number / 1500) ** 1.3
-        state, took = ("dead" if number % 31 == 0 else "completed"), 2 + 1.5 * math.sin(at / 9000) + (number % 17) / 20
+        state, took = (
+            ("dead" if number % 31 == 0 else "completed"),
+            2 + 1.5 * math.sin(at / 9000) + (number % 17) / 20,
+        )
         file = f"{state}/{encode(Name(at, 5, 1, f'job-{number}'))}"
-        run = {"attempt": 1, "claim": f"processing/w/{number}", "to": file, "outcome": state, "duration": took}
+        run = {
+            "attempt": 1,
+            "claim": f"processing/w/{number}",
+            "to": file,
+            "outcome": state,
+            "duration": took,
+        }
         results.append(spool.at("results"), f"job-{number}", run)
         Path(spool.at(file)).write_text('{"command": "make thumbnails"}')
 
@@ -100,7 +111,9 @@ def test_a_job_is_watched_failing_and_retried_from_the_dead_letters(spool, path,
         expect(page.locator(".card.processing .count")).to_have_text("0")
 
         # It is enqueued elsewhere, and is seen running without a click.
-        spool.enqueue({"id": "nightly", "name": "the nightly build", "command": command, "max_retries": 1})
+        spool.enqueue(
+            {"id": "nightly", "name": "the nightly build", "command": command, "max_retries": 1}
+        )
         expect(page.locator(".card.processing .count")).to_have_text("1")
 
         page.get_by_role("link", name="nightly").click()
@@ -141,7 +154,9 @@ def test_a_job_is_enqueued_by_the_form_while_others_come(spool, path):
         expect(page.locator("#live")).to_have_text("live")
         page.get_by_label("Command, for the shell").fill("echo from a form")
         page.get_by_label("Priority, 0 to 9").fill("11")
-        page.get_by_role("heading").click()  # nothing is being written any more, so the page is brought up to date
+        page.get_by_role(
+            "heading"
+        ).click()  # nothing is being written any more, so the page is brought up to date
         with page.expect_response("**/enqueue"):
             spool.enqueue({"id": "other", "command": "true"})
         expect(page.get_by_label("Priority, 0 to 9")).to_have_value("11")
@@ -181,14 +196,28 @@ def some_of_everything(spool, path):
     """A spool with jobs in every state, and a past."""
     some_history(spool)
     for n in range(12):
-        spool.enqueue({"id": f"thumb-{n}", "name": "thumbnails", "command": f"echo {n}; sleep 0.0{n}", "batch": "photos"})
-    spool.enqueue({"id": "mail", "command": "echo 'no route to host' >&2; exit 75", "max_retries": 1})
+        spool.enqueue(
+            {
+                "id": f"thumb-{n}",
+                "name": "thumbnails",
+                "command": f"echo {n}; sleep 0.0{n}",
+                "batch": "photos",
+            }
+        )
+    spool.enqueue(
+        {"id": "mail", "command": "echo 'no route to host' >&2; exit 75", "max_retries": 1}
+    )
     with Workers(path, "--drain") as workers:
         workers.process.wait(50)
     spool.enqueue({"id": "retried", "command": "echo trying; false", "max_retries": 5})
     with Workers(path):
         until(lambda: ids_in(path, "failed") == ["retried"])
-    spool.enqueue_all([{"id": "report", "command": "make report", "priority": 8}, {"id": "backup", "command": "true", "delay": "2h"}])
+    spool.enqueue_all(
+        [
+            {"id": "report", "command": "make report", "priority": 8},
+            {"id": "backup", "command": "true", "delay": "2h"},
+        ]
+    )
     spool.enqueue({"id": "asleep", "command": "true"})
     actions.hold(spool, lookup.find(spool, "asleep"))
 
@@ -208,8 +237,19 @@ def test_every_page_is_accessible_on_a_phone_and_on_a_desk(spool, path, picture,
         "/enqueue",
     ]
 
-    spool.enqueue({"id": "train", "name": "training", "command": "echo epoch 1; exec sleep 600", "priority": 9})
-    with Dashboard(path, "--allow-actions") as dashboard, Workers(path), browser_page(color_scheme=scheme) as page:
+    spool.enqueue(
+        {
+            "id": "train",
+            "name": "training",
+            "command": "echo epoch 1; exec sleep 600",
+            "priority": 9,
+        }
+    )
+    with (
+        Dashboard(path, "--allow-actions") as dashboard,
+        Workers(path),
+        browser_page(color_scheme=scheme) as page,
+    ):
         dashboard.counted(failed=1, held=1, pending=2, processing=1)
         for width in (1200, 390):
             page.set_viewport_size({"width": width, "height": 844})

@@ -10,7 +10,16 @@ from queuectl import Spool
 from tests.faults.test_races import together
 from tests.support import Workers, environment, ids_in, names, until
 
-CHANGING = ["hold", "release", "retry", "cancel", "remove", "wait", "set --priority 1", "set --delay 0"]
+CHANGING = [
+    "hold",
+    "release",
+    "retry",
+    "cancel",
+    "remove",
+    "wait",
+    "set --priority 1",
+    "set --delay 0",
+]
 
 
 @pytest.mark.parametrize("verb", CHANGING)
@@ -22,7 +31,9 @@ def test_a_verb_that_is_told_no_jobs_is_refused(queuectl, path, verb):
 
 
 @pytest.mark.parametrize("verb", CHANGING)
-def test_options_that_fit_no_job_are_said_and_no_fault_and_a_batch_that_is_not_there_is_one(queuectl, path, verb):
+def test_options_that_fit_no_job_are_said_and_no_fault_and_a_batch_that_is_not_there_is_one(
+    queuectl, path, verb
+):
     queuectl("enqueue", "--id", "a", "--batch", "b", "-c", "true")
 
     done = queuectl.run(*verb.split(), "--name", "nobody")
@@ -68,7 +79,10 @@ def test_set_changes_the_name_and_not_the_file(queuectl, path):
     [before] = names(path, "pending")
     data = (path / "pending" / before).read_bytes()
 
-    assert queuectl("set", "a", "--priority", "9", "--run-at", "2036-01-02T03:04:05Z") == "a priority 9, due 2036-01-02T03:04:05.000000Z\n"
+    assert (
+        queuectl("set", "a", "--priority", "9", "--run-at", "2036-01-02T03:04:05Z")
+        == "a priority 9, due 2036-01-02T03:04:05.000000Z\n"
+    )
 
     assert names(path, "pending") == ["20360102T030405.000000Z-p9-a0-a.json"]
     assert (path / "pending" / names(path, "pending")[0]).read_bytes() == data
@@ -100,18 +114,28 @@ def failed(queuectl, path):
     """`a` has failed and would wait for an hour, `b` is dead, `c` is completed; `d` was cancelled."""
     queuectl("config", "set", "backoff_base", "1000")
     queuectl("enqueue", "--id", "a", "--batch", "x", "-c", f"test -e {path}/ok")
-    queuectl("enqueue", "--id", "b", "--batch", "x", "--max-retries", "1", "-c", f"test -e {path}/ok")
+    queuectl(
+        "enqueue", "--id", "b", "--batch", "x", "--max-retries", "1", "-c", f"test -e {path}/ok"
+    )
     queuectl("enqueue", "--id", "c", "--batch", "x", "-c", "true")
     queuectl("enqueue", "--id", "d", "--batch", "y", "--delay", "1h", "-c", "true")
     queuectl("cancel", "d")
     with Workers(path):
-        until(lambda: (ids_in(path, "failed"), ids_in(path, "dead"), ids_in(path, "completed")) == (["a"], ["b", "d"], ["c"]))
+        until(
+            lambda: (
+                (ids_in(path, "failed"), ids_in(path, "dead"), ids_in(path, "completed"))
+                == (["a"], ["b", "d"], ["c"])
+            )
+        )
     (path / "ok").touch()
 
 
 def test_retry_lets_a_failed_job_run_now_and_brings_a_dead_one_back(queuectl, path, failed):
     assert queuectl("retry", "a", "b") == "a pending\nb pending\n"
-    assert {entry.name.id: entry.name.attempts for entry in Spool(path).entries("pending")} == {"a": 1, "b": 0}
+    assert {entry.name.id: entry.name.attempts for entry in Spool(path).entries("pending")} == {
+        "a": 1,
+        "b": 0,
+    }
 
     queuectl("worker", "start", "--drain")
 
@@ -119,24 +143,40 @@ def test_retry_lets_a_failed_job_run_now_and_brings_a_dead_one_back(queuectl, pa
 
 
 def test_retry_runs_a_completed_job_again_only_if_told_so(queuectl, path, failed):
-    assert "'queuectl retry c --state completed' runs it again" in queuectl.refusal("retry", "c", code=1)
-    assert sorted(queuectl("retry", "--batch", "x", "--state", "completed", "--state", "dead").splitlines()) == ["b pending", "c pending"]
-    assert {entry.name.id: entry.name.attempts for entry in Spool(path).entries("pending")} == {"b": 0, "c": 0}
+    assert "'queuectl retry c --state completed' runs it again" in queuectl.refusal(
+        "retry", "c", code=1
+    )
+    assert sorted(
+        queuectl("retry", "--batch", "x", "--state", "completed", "--state", "dead").splitlines()
+    ) == ["b pending", "c pending"]
+    assert {entry.name.id: entry.name.attempts for entry in Spool(path).entries("pending")} == {
+        "b": 0,
+        "c": 0,
+    }
 
     with Workers(path):
         until(lambda: ids_in(path, "completed") == ["b", "c"])
-    assert [run["outcome"] for run in queuectl.json("show", "c")["runs"]] == ["completed", "completed"]
+    assert [run["outcome"] for run in queuectl.json("show", "c")["runs"]] == [
+        "completed",
+        "completed",
+    ]
 
 
 def test_retry_all_failed_leaves_the_dead_alone(queuectl, path, failed):
     assert queuectl("retry", "--all-failed") == "a pending\n"
-    assert "leave the ids and --state away" in queuectl.refusal("retry", "--all-failed", "a", code=2)
+    assert "leave the ids and --state away" in queuectl.refusal(
+        "retry", "--all-failed", "a", code=2
+    )
     assert queuectl("retry", "--all-failed") == ""
 
 
 def test_a_batch_is_retried_cancelled_and_removed_where_that_can_be_done(queuectl, path, failed):
     assert queuectl("retry", "--batch", "x") == "a pending\nb pending\n"
-    assert sorted(queuectl("cancel", "--batch", "x").split("\n")) == ["", "a cancelled", "b cancelled"]
+    assert sorted(queuectl("cancel", "--batch", "x").split("\n")) == [
+        "",
+        "a cancelled",
+        "b cancelled",
+    ]
     assert queuectl("cancel", "--batch", "x") == ""
     assert queuectl("remove", "--batch", "x", "--state", "completed") == "c removed\n"
     assert sorted(queuectl("remove", "--batch", "x").split("\n")) == ["", "a removed", "b removed"]
@@ -145,7 +185,10 @@ def test_a_batch_is_retried_cancelled_and_removed_where_that_can_be_done(queuect
 
 
 def test_list_and_show_and_logs_take_the_same_words(queuectl, failed):
-    assert [record["id"] for record in queuectl.json("list", "--batch", "x", "--state", "dead", "--state", "failed")] == ["a", "b"]
+    assert [
+        record["id"]
+        for record in queuectl.json("list", "--batch", "x", "--state", "dead", "--state", "failed")
+    ] == ["a", "b"]
     assert [record["id"] for record in queuectl.json("list", "a", "d")] == ["a", "d"]
     assert queuectl.json("show", "last")["id"] == "d"
     assert queuectl.json("logs", "last")["id"] == "d"
@@ -172,7 +215,10 @@ def test_more_jobs_than_are_made_durable_at_once_are_all_changed(queuectl, path)
 
 
 def test_changing_jobs_beside_two_workers_loses_and_doubles_none(queuectl, path, tmp_path):
-    jobs = [{"command": f"echo x >> {tmp_path}/{number}", "id": f"j{number}", "batch": "b"} for number in range(200)]
+    jobs = [
+        {"command": f"echo x >> {tmp_path}/{number}", "id": f"j{number}", "batch": "b"}
+        for number in range(200)
+    ]
     Spool(path).enqueue_all(jobs)
 
     def meddle(*verbs):
@@ -180,7 +226,10 @@ def test_changing_jobs_beside_two_workers_loses_and_doubles_none(queuectl, path,
             queuectl.run(*verb, "--batch", "b")
 
     with Workers(path, "--count", "1"), Workers(path, "--count", "1"):
-        together(lambda: meddle(("hold",), ("release",)), lambda: meddle(("set", "--priority", "7"), ("set", "--delay", "0")))
+        together(
+            lambda: meddle(("hold",), ("release",)),
+            lambda: meddle(("set", "--priority", "7"), ("set", "--delay", "0")),
+        )
         queuectl("release", "--batch", "b")
         until(lambda: len(ids_in(path, "completed")) == 200)
     assert [(tmp_path / str(number)).read_text() for number in range(200)] == ["x\n"] * 200
@@ -194,7 +243,9 @@ def test_wait_for_a_batch_sums_up_and_takes_in_what_comes_meanwhile(queuectl, pa
     queuectl("enqueue", "--batch", "b", "--max-retries", "1", "-c", "false")
     queuectl("enqueue", "--batch", "b", "--hold", "--id", "late", "-c", "true")
     with Workers(path):
-        assert "of 5 jobs have not ended within 0.2" in queuectl.refusal("wait", "--batch", "b", "--timeout", "0.2", code=124)
+        assert "of 5 jobs have not ended within 0.2" in queuectl.refusal(
+            "wait", "--batch", "b", "--timeout", "0.2", code=124
+        )
         queuectl("release", "late")
         done = queuectl.run("wait", "--batch", "b", "--timeout", "50")
     assert done.returncode == 1
@@ -208,7 +259,9 @@ def test_wait_for_jobs_chosen_otherwise_means_those_that_fit_now(queuectl, path)
     queuectl("enqueue", "--name", "n1", "-c", "true")
     queuectl("enqueue", "--name", "m", "-c", "false")
     with Workers(path):
-        assert "1 completed, 0 dead" in queuectl.run("wait", "--name", "n*", "--timeout", "50").stderr
+        assert (
+            "1 completed, 0 dead" in queuectl.run("wait", "--name", "n*", "--timeout", "50").stderr
+        )
 
 
 def test_drops_can_be_listed_and_removed_and_are_left_alone_otherwise(queuectl, path):
@@ -223,9 +276,17 @@ def test_drops_can_be_listed_and_removed_and_are_left_alone_otherwise(queuectl, 
 
 
 def test_a_progress_bar_is_shown_on_a_terminal(queuectl, path):
-    queuectl("enqueue", "--array", "1-4", "--batch", "film", "--max-retries", "1", "-c", "test {} -ne 3")
+    queuectl(
+        "enqueue", "--array", "1-4", "--batch", "film", "--max-retries", "1", "-c", "test {} -ne 3"
+    )
     env = {**environment(path), "TERM": "xterm-256color"}
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "wait", "--batch", "film"], env=env, timeout=30, encoding="utf-8")
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "queuectl", "wait", "--batch", "film"],
+        env=env,
+        timeout=30,
+        encoding="utf-8",
+    )
     terminal.expect("film")
     terminal.expect("0/4")
     with Workers(path):

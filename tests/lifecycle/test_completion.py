@@ -14,7 +14,10 @@ from tests.support import environment
 
 BIN = Path(sys.executable).parent
 
-pytestmark = pytest.mark.skipif(not (shutil.which("bash") and (BIN / "queuectl").exists()), reason="needs bash, and queuectl on the PATH")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("bash") and (BIN / "queuectl").exists()),
+    reason="needs bash, and queuectl on the PATH",
+)
 
 
 @pytest.fixture
@@ -91,8 +94,16 @@ def test_of_very_many_ids_some_are_offered(offered, spool):
 
 def test_tab_completes_an_id_at_a_prompt(queuectl, path):
     queuectl("enqueue", "--id", "a-rather-long-id", "-c", "true")
-    env = {**environment(path), "PATH": f"{BIN}:{os.environ['PATH']}", "TERM": "dumb", "PS1": "ready> ", "INPUTRC": "/dev/null"}
-    shell = pexpect.spawn("bash", ["--norc", "--noprofile", "-i"], env=env, encoding="utf-8", timeout=30)
+    env = {
+        **environment(path),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "TERM": "dumb",
+        "PS1": "ready> ",
+        "INPUTRC": "/dev/null",
+    }
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=env, encoding="utf-8", timeout=30
+    )
     try:
         shell.expect_exact("ready> ")
         shell.sendline('eval "$(queuectl completion bash)"; echo do""ne')

@@ -54,7 +54,9 @@ class Program:
     def runs(self):
         """(id, process id) of each run that any program has begun."""
         path = self.place / "runs"
-        return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
+        return (
+            [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
+        )
 
 
 def quick(queuectl):
@@ -64,7 +66,12 @@ def quick(queuectl):
 
 
 def test_two_consumers_and_two_workers_run_each_of_300_jobs_once(queuectl, spool, path, tmp_path):
-    spool.enqueue_all([{"command": f"echo job-{number} shell >> {tmp_path}/runs", "id": f"job-{number}"} for number in range(300)])
+    spool.enqueue_all(
+        [
+            {"command": f"echo job-{number} shell >> {tmp_path}/runs", "id": f"job-{number}"}
+            for number in range(300)
+        ]
+    )
     with Program(HOLDING, tmp_path) as one, Program(HOLDING, tmp_path) as two:
         until(lambda: len(one.runs()) == 2)
         (tmp_path / "go").touch()
@@ -76,7 +83,9 @@ def test_two_consumers_and_two_workers_run_each_of_300_jobs_once(queuectl, spool
     assert Counter(id for id, _ in runs) == {f"job-{number}": 1 for number in range(300)}
     assert {who for _, who in runs} >= {str(one.process.pid), str(two.process.pid)}
     assert one.log.read_text() == two.log.read_text() == "", "a lost race is not worth a word"
-    assert [event for event in workers.events() if event["event"] in ("warning", "lost_claim")] == []
+    assert [
+        event for event in workers.events() if event["event"] in ("warning", "lost_claim")
+    ] == []
     assert os.listdir(path / "workers") == os.listdir(path / "processing") == []
 
 
@@ -101,7 +110,9 @@ def test_a_killed_consumers_job_runs_again(queuectl, spool, path, tmp_path, resc
     assert first.process.returncode == -signal.SIGKILL
 
 
-def test_what_a_killed_consumer_has_started_is_ended_before_its_job_runs_again(queuectl, spool, path, tmp_path):
+def test_what_a_killed_consumer_has_started_is_ended_before_its_job_runs_again(
+    queuectl, spool, path, tmp_path
+):
     spool.enqueue("true", id="a")
     code = """
 import subprocess, sys
@@ -123,7 +134,9 @@ for job in Spool(f"{sys.argv[1]}/spool").consume():
     assert processes.carrying({b"QUEUECTL_JOB_ID=a", b"QUEUECTL_SPOOL=" + os.fsencode(path)}) == []
 
 
-def test_a_child_that_outlives_a_killed_consumer_does_not_keep_it_alive(spool, path, tmp_path, queuectl):
+def test_a_child_that_outlives_a_killed_consumer_does_not_keep_it_alive(
+    spool, path, tmp_path, queuectl
+):
     spool.enqueue("true", id="a")
     code = """
 import os, sys, time
@@ -144,7 +157,9 @@ for job in Spool(f"{sys.argv[1]}/spool").consume():
             program.process.wait(10)
             [record] = liveness.names(spool)
             # The child lets go of what it has inherited when it first runs.
-            until(lambda: not liveness.Observer(spool).is_alive(record, liveness.read(spool, record)))
+            until(
+                lambda: not liveness.Observer(spool).is_alive(record, liveness.read(spool, record))
+            )
         finally:
             os.kill(int(child), signal.SIGKILL)
 
@@ -177,7 +192,9 @@ def test_worker_stop_lets_a_consumer_finish_its_job_and_end(queuectl, spool, pat
         until(program.runs)
         [who] = queuectl.json("worker", "list")
         assert (who["pid"], who["alive"], who["job"]) == (program.process.pid, True, "a")
-        assert "still" in queuectl.refusal("worker", "stop", who["name"][:-2], "--timeout", "0", code=1)
+        assert "still" in queuectl.refusal(
+            "worker", "stop", who["name"][:-2], "--timeout", "0", code=1
+        )
         (tmp_path / "go").touch()
         assert program.process.wait(20) == 0
 

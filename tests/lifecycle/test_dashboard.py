@@ -62,9 +62,21 @@ def test_every_page_shows_what_came_from_a_job_escaped(spool, path):
     run_all(path)
 
     with Dashboard(path, "--allow-actions") as dashboard:
-        pages = [dashboard.get(where).text for where in ("/", "/jobs", "/jobs?state=dead", "/jobs/evil", f"/jobs?text={EVIL}&batch={EVIL}")]
+        pages = [
+            dashboard.get(where).text
+            for where in (
+                "/",
+                "/jobs",
+                "/jobs?state=dead",
+                "/jobs/evil",
+                f"/jobs?text={EVIL}&batch={EVIL}",
+            )
+        ]
 
-    assert all("<script>alert" not in page and "<img" not in page and "secret-value" not in page for page in pages)
+    assert all(
+        "<script>alert" not in page and "<img" not in page and "secret-value" not in page
+        for page in pages
+    )
     assert escape("<script>alert(") in pages[2]
 
 
@@ -77,7 +89,13 @@ def test_the_overview_shows_who_works_and_why_jobs_wait(spool, path):
         spool.enqueue({"id": "asleep", "command": "true"}, hold=True)
 
         shown = until(
-            lambda: (text := dashboard.get("/").text) and "due in" in text and "</a>: held" in text and "/jobs/long" in text and text
+            lambda: (
+                (text := dashboard.get("/").text)
+                and "due in" in text
+                and "</a>: held" in text
+                and "/jobs/long" in text
+                and text
+            )
         )
 
     rows = re.findall(r"<tr>.*?</tr>", shown, re.DOTALL)
@@ -88,7 +106,13 @@ def test_the_overview_shows_who_works_and_why_jobs_wait(spool, path):
 
 
 def test_pages_of_jobs_that_are_not_there_say_so(reader):
-    for where in ("/jobs/nobody", "/jobs/..%2f..%2fspool.json", "/jobs/nobody?at=pending/../../x", "/nothing", "/static/../app.py"):
+    for where in (
+        "/jobs/nobody",
+        "/jobs/..%2f..%2fspool.json",
+        "/jobs/nobody?at=pending/../../x",
+        "/nothing",
+        "/static/../app.py",
+    ):
         assert reader.http.get(where).status_code == 404
     assert reader.get("/api/jobs/nobody", code=404).json()["error"].startswith("no job 'nobody'")
     assert "Traceback" not in reader.get("/jobs?state=nowhere", code=400).text
@@ -108,18 +132,35 @@ def test_a_log_is_plain_text_and_nothing_else_can_be_read(spool, path):
 
     with Dashboard(path) as dashboard:
         answer = dashboard.get("/jobs/says/log/1/out")
-        others = [dashboard.http.get(f"/jobs/{id}/log/1/{stream}").status_code for id, stream in (("says", "x"), ("..%2fspool", "out"))]
+        others = [
+            dashboard.http.get(f"/jobs/{id}/log/1/{stream}").status_code
+            for id, stream in (("says", "x"), ("..%2fspool", "out"))
+        ]
 
-    assert (answer.text, answer.headers["content-type"]) == ("<b>hello</b>\n", "text/plain; charset=utf-8")
+    assert (answer.text, answer.headers["content-type"]) == (
+        "<b>hello</b>\n",
+        "text/plain; charset=utf-8",
+    )
     assert others == [404, 404]
 
 
 def test_every_answer_forbids_what_is_not_its_own(reader):
-    for where in ("/", "/jobs", "/nothing", "/api/status", "/api/nothing", "/static/style.css", "/healthz"):
+    for where in (
+        "/",
+        "/jobs",
+        "/nothing",
+        "/api/status",
+        "/api/nothing",
+        "/static/style.css",
+        "/healthz",
+    ):
         headers = reader.http.get(where).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
-        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == (
+            "nosniff",
+            "DENY",
+        )
 
 
 def test_pages_have_no_script_or_style_of_their_own(actor, spool):
@@ -140,7 +181,11 @@ def test_the_status_is_that_of_the_command(spool, path, queuectl):
         dashboard.counted(pending=2)
         shown, said = dashboard.get("/api/status").json(), queuectl.json("status")
 
-    assert {**shown, "oldest_ready_seconds": 0} == {**said, "oldest_ready_seconds": 0, "counted_at": shown["counted_at"]}
+    assert {**shown, "oldest_ready_seconds": 0} == {
+        **said,
+        "oldest_ready_seconds": 0,
+        "counted_at": shown["counted_at"],
+    }
     assert shown["oldest_ready_seconds"] is not None
 
 
@@ -150,7 +195,9 @@ def test_a_record_is_that_of_the_command(spool, path, queuectl):
 
     with Dashboard(path) as dashboard:
         assert dashboard.get("/api/jobs/one").json() == queuectl.json("show", "one")
-        assert dashboard.get("/api/jobs", state="completed").json()["jobs"] == queuectl.json("list", "--state", "completed")
+        assert dashboard.get("/api/jobs", state="completed").json()["jobs"] == queuectl.json(
+            "list", "--state", "completed"
+        )
 
 
 def all_pages(dashboard, **words):
@@ -165,7 +212,12 @@ def all_pages(dashboard, **words):
 
 
 def test_cursors_show_every_job_once_in_the_order_of_the_command(spool, path, queuectl):
-    spool.enqueue_all([{"id": f"j{n}", "command": "true", "priority": n % 10, "delay": 3600 * (n % 3 == 0)} for n in range(75)])
+    spool.enqueue_all(
+        [
+            {"id": f"j{n}", "command": "true", "priority": n % 10, "delay": 3600 * (n % 3 == 0)}
+            for n in range(75)
+        ]
+    )
 
     with Dashboard(path) as dashboard:
         ids = all_pages(dashboard, limit="10")
@@ -187,24 +239,37 @@ def test_cursors_lead_from_drops_to_jobs(spool, path, limit):
 
 def test_a_large_directory_is_listed_from_an_index(spool, path):
     for n in range(3200):
-        (path / "completed" / encode(Name(1_700_000_000.0 + n, 5, 1, f"job-{n}"))).write_bytes(b'{"command": "true"}')
+        (path / "completed" / encode(Name(1_700_000_000.0 + n, 5, 1, f"job-{n}"))).write_bytes(
+            b'{"command": "true"}'
+        )
 
     with Dashboard(path) as dashboard:
         dashboard.counted(completed=3200)
         first = dashboard.get("/api/jobs", state="completed", limit="200").json()
-        second = dashboard.get("/api/jobs", state="completed", limit="200", after=first["next"]).json()
+        second = dashboard.get(
+            "/api/jobs", state="completed", limit="200", after=first["next"]
+        ).json()
         ids = all_pages(dashboard, state="completed", limit="200", id="job-31")
-        times = all_pages(dashboard, state="completed", since="2023-11-14T22:13:25Z", until="2023-11-14T22:13:30Z")
+        times = all_pages(
+            dashboard, state="completed", since="2023-11-14T22:13:25Z", until="2023-11-14T22:13:30Z"
+        )
         page = dashboard.get("/jobs?state=completed").text
 
         # A job that ends now comes before all of the index.
-        (path / "completed" / encode(Name(1_800_000_000.0, 5, 1, "newest"))).write_bytes(b'{"command": "true"}')
-        until(lambda: dashboard.get("/api/jobs", state="completed", limit="1").json()["jobs"][0]["id"] == "newest")
+        (path / "completed" / encode(Name(1_800_000_000.0, 5, 1, "newest"))).write_bytes(
+            b'{"command": "true"}'
+        )
+        until(
+            lambda: (
+                dashboard.get("/api/jobs", state="completed", limit="1").json()["jobs"][0]["id"]
+                == "newest"
+            )
+        )
         assert dashboard.get("/api/jobs/job-5").json()["state"] == "completed"
 
-    assert [job["id"] for job in first["jobs"] + second["jobs"]] == [f"job-{n}" for n in range(3199, 2799, -1)][
-        : len(first["jobs"] + second["jobs"])
-    ]
+    assert [job["id"] for job in first["jobs"] + second["jobs"]] == [
+        f"job-{n}" for n in range(3199, 2799, -1)
+    ][: len(first["jobs"] + second["jobs"])]
     assert ids == [f"job-{n}" for n in range(3199, 3099, -1)] + ["job-31"] or set(ids) == {
         f"job-{n}" for n in [31, *range(310, 320), *range(3100, 3200)]
     }
@@ -223,7 +288,11 @@ def test_filters_find_jobs_by_what_they_say(spool, path):
         assert all_pages(dashboard, text="report") == ["a", "b"]
         assert all_pages(dashboard, batch="night") == ["a", "c"]
         assert all_pages(dashboard, id="c") == ["c"]
-        assert dashboard.get("/api/jobs", since="soon", code=400).json()["error"].startswith("since 'soon' is no time")
+        assert (
+            dashboard.get("/api/jobs", since="soon", code=400)
+            .json()["error"]
+            .startswith("since 'soon' is no time")
+        )
 
 
 # -- streams
@@ -233,13 +302,19 @@ def test_a_change_is_told_to_those_who_listen(spool, reader):
     with reader.stream("/api/events") as stream:
         until(lambda: stream.events)
         spool.enqueue("true")
-        until(lambda: any(status["jobs"]["pending"] == 1 for name, status in stream.events if name == "change"))
+        until(
+            lambda: any(
+                status["jobs"]["pending"] == 1 for name, status in stream.events if name == "change"
+            )
+        )
 
 
 def test_what_a_running_job_prints_can_be_followed_to_its_end(spool, path, reader, tmp_path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    spool.enqueue({"id": "talks", "command": f"echo first; echo oops >&2; read x < {gate}; echo last"})
+    spool.enqueue(
+        {"id": "talks", "command": f"echo first; echo oops >&2; read x < {gate}; echo last"}
+    )
 
     with Workers(path), reader.stream("/api/jobs/talks/follow") as stream:
         until(lambda: {name for name, _ in stream.events} == {"out", "err"})
@@ -261,9 +336,15 @@ def test_nothing_is_done_by_a_dashboard_that_only_shows(spool, reader, path):
     reader.post("/api/jobs/one/cancel", code=403)
     reader.post("/api/pause", code=403)
     reader.post("/api/workers/x/stop", code=403)
-    assert reader.http.post("/act", data={"act": "cancel", "job": "one", "sure": "yes"}).status_code == 403
+    assert (
+        reader.http.post("/act", data={"act": "cancel", "job": "one", "sure": "yes"}).status_code
+        == 403
+    )
     assert reader.http.post("/spool", data={"act": "pause"}).status_code == 403
-    for answer in (reader.http.post("/enqueue", data={"command": "true"}), reader.http.get("/enqueue")):
+    for answer in (
+        reader.http.post("/enqueue", data={"command": "true"}),
+        reader.http.get("/enqueue"),
+    ):
         assert answer.status_code == 403
         assert "only shows" in answer.text
 
@@ -286,7 +367,11 @@ def test_nothing_is_done_by_a_dashboard_that_only_shows(spool, reader, path):
     ids=str,
 )
 def test_a_page_of_another_site_can_do_nothing(actor, spool, headers):
-    answer = actor.http.post("/api/jobs", content='{"command": "true"}', headers={"content-type": "application/json", **headers})
+    answer = actor.http.post(
+        "/api/jobs",
+        content='{"command": "true"}',
+        headers={"content-type": "application/json", **headers},
+    )
 
     assert answer.status_code in (400, 403, 415)
     assert spool.count("pending") == 0
@@ -296,10 +381,17 @@ def test_a_page_of_another_site_can_do_nothing(actor, spool, headers):
 def test_a_form_needs_the_token_of_this_server(actor, spool, path, token):
     spool.enqueue({"id": "one", "command": "true"})
 
-    answer = actor.http.post("/act", data={"act": "hold", "job": "one", "token": token}, headers={"origin": actor.url})
+    answer = actor.http.post(
+        "/act", data={"act": "hold", "job": "one", "token": token}, headers={"origin": actor.url}
+    )
 
     assert answer.status_code == 403
-    assert actor.http.post("/enqueue", data={"command": "true", "token": token}, headers={"origin": actor.url}).status_code == 403
+    assert (
+        actor.http.post(
+            "/enqueue", data={"command": "true", "token": token}, headers={"origin": actor.url}
+        ).status_code
+        == 403
+    )
     assert ids_in(path, "pending") == ["one"]
 
 
@@ -313,7 +405,15 @@ def test_names_that_others_could_point_here_are_unknown(reader):
 
     known = {
         host: reader.http.get("/healthz", headers={"host": host}).status_code
-        for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]", "evil.example", "localhost.evil.example", "a b", "")
+        for host in (
+            f"localhost:{port}",
+            f"127.0.0.1:{port}",
+            "[::1]",
+            "evil.example",
+            "localhost.evil.example",
+            "a b",
+            "",
+        )
     }
 
     assert known == {
@@ -337,11 +437,20 @@ def test_a_password_opens_all_pages_and_only_that(spool, path, tmp_path):
     secret.touch(0o600)
     secret.write_text("open sesame: ä\n")
 
-    with Dashboard(path, "--password-file", str(secret), "--host", "0.0.0.0", auth=("anybody", "open sesame: ä")) as dashboard:
+    with Dashboard(
+        path,
+        "--password-file",
+        str(secret),
+        "--host",
+        "0.0.0.0",
+        auth=("anybody", "open sesame: ä"),
+    ) as dashboard:
         url = dashboard.url.replace("0.0.0.0", "127.0.0.1")
         for where in ("/", "/api/status", "/metrics", "/static/style.css", "/nothing"):
             assert httpx.get(url + where, trust_env=False).status_code == 401
-            assert httpx.get(url + where, auth=dashboard.auth, trust_env=False).status_code == (404 if where == "/nothing" else 200)
+            assert httpx.get(url + where, auth=dashboard.auth, trust_env=False).status_code == (
+                404 if where == "/nothing" else 200
+            )
         for auth in (("anybody", "wrong"), ("open sesame: ä", ""), ("anybody", "open sesame: ä ")):
             answer = httpx.get(f"{url}/api/status", auth=auth, trust_env=False)
             assert (answer.status_code, answer.headers["www-authenticate"][:5]) == (401, "Basic")
@@ -349,39 +458,83 @@ def test_a_password_opens_all_pages_and_only_that(spool, path, tmp_path):
 
 
 def test_it_listens_beyond_this_machine_only_with_a_password(spool, queuectl, tmp_path):
-    assert "give --password-file" in queuectl.refusal("dashboard", "--host", "0.0.0.0", "--port", "0", code=2)
+    assert "give --password-file" in queuectl.refusal(
+        "dashboard", "--host", "0.0.0.0", "--port", "0", code=2
+    )
 
     secret = tmp_path / "password"
-    for text, mode, why in (("long enough", 0o644, "others can read"), ("short", 0o600, "8 characters or more")):
+    for text, mode, why in (
+        ("long enough", 0o644, "others can read"),
+        ("short", 0o600, "8 characters or more"),
+    ):
         secret.write_text(text)
         secret.chmod(mode)
         assert why in queuectl.refusal("dashboard", "--password-file", str(secret), code=2)
-    assert "cannot read" in queuectl.refusal("dashboard", "--password-file", str(tmp_path / "none"), code=2)
+    assert "cannot read" in queuectl.refusal(
+        "dashboard", "--password-file", str(tmp_path / "none"), code=2
+    )
 
 
 # -- acting
 
 
 def test_a_job_can_be_enqueued_by_the_rules_of_the_command(actor, path):
-    assert actor.post("/api/jobs", {"id": "one", "command": "true", "priority": 9}, code=201) == {"id": "one"}
+    assert actor.post("/api/jobs", {"id": "one", "command": "true", "priority": 9}, code=201) == {
+        "id": "one"
+    }
 
-    assert "is taken" in actor.post("/api/jobs", {"id": "one", "command": "true"}, code=409)["error"]
-    assert actor.post("/api/jobs", {"command": "true", "priority": 10}, code=422)["field"] == "priority"
-    assert "did you mean" in actor.post("/api/jobs", {"command": "true", "prioritty": 1}, code=422)["error"]
+    assert (
+        "is taken" in actor.post("/api/jobs", {"id": "one", "command": "true"}, code=409)["error"]
+    )
+    assert (
+        actor.post("/api/jobs", {"command": "true", "priority": 10}, code=422)["field"]
+        == "priority"
+    )
+    assert (
+        "did you mean"
+        in actor.post("/api/jobs", {"command": "true", "prioritty": 1}, code=422)["error"]
+    )
     actor.post("/api/jobs", {"id": "k1", "command": "true", "unique": "key"}, code=201)
-    assert "is held by job k1" in actor.post("/api/jobs", {"command": "true", "unique": "key"}, code=409)["error"]
-    assert actor.http.post("/api/jobs", content=b"{", headers={"content-type": "application/json"}).status_code == 422
-    assert actor.http.post("/api/jobs", content=b"x" * 2_000_000, headers={"content-type": "application/json"}).status_code == 413
+    assert (
+        "is held by job k1"
+        in actor.post("/api/jobs", {"command": "true", "unique": "key"}, code=409)["error"]
+    )
+    assert (
+        actor.http.post(
+            "/api/jobs", content=b"{", headers={"content-type": "application/json"}
+        ).status_code
+        == 422
+    )
+    assert (
+        actor.http.post(
+            "/api/jobs", content=b"x" * 2_000_000, headers={"content-type": "application/json"}
+        ).status_code
+        == 413
+    )
     assert ids_in(path, "pending") == ["k1", "one"]
 
 
 def form(actor, **fields):
     token = re.search(r'name="token" value="([^"]+)"', actor.http.get("/enqueue").text)[1]
-    return actor.http.post("/enqueue", data={"token": token, **fields}, headers={"origin": actor.url}, follow_redirects=False)
+    return actor.http.post(
+        "/enqueue",
+        data={"token": token, **fields},
+        headers={"origin": actor.url},
+        follow_redirects=False,
+    )
 
 
 def test_a_job_can_be_enqueued_by_a_form(actor, spool, path):
-    answer = form(actor, command="echo one\r\necho two", id="one", priority="9", delay="1h", cwd="", name=" a name ", limit="gpu:0")
+    answer = form(
+        actor,
+        command="echo one\r\necho two",
+        id="one",
+        priority="9",
+        delay="1h",
+        cwd="",
+        name=" a name ",
+        limit="gpu:0",
+    )
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/one")
     job = lookup.read(spool, lookup.find(spool, "one").file)
@@ -401,7 +554,9 @@ def test_a_job_can_be_enqueued_by_a_form(actor, spool, path):
     ],
     ids=str,
 )
-def test_a_form_with_a_fault_comes_back_with_what_was_written(actor, spool, path, fields, code, says):
+def test_a_form_with_a_fault_comes_back_with_what_was_written(
+    actor, spool, path, fields, code, says
+):
     spool.enqueue({"id": "taken", "command": "true"})
 
     answer = form(actor, name="<i>mine", **fields)
@@ -414,7 +569,12 @@ def test_a_form_with_a_fault_comes_back_with_what_was_written(actor, spool, path
 
 
 def test_every_action_does_what_the_command_does(actor, spool, path):
-    spool.enqueue_all([{"id": "one", "command": "true", "delay": "1h"}, {"id": "bad", "command": "false", "max_retries": 1}])
+    spool.enqueue_all(
+        [
+            {"id": "one", "command": "true", "delay": "1h"},
+            {"id": "bad", "command": "false", "max_retries": 1},
+        ]
+    )
 
     actor.post("/api/jobs/one/hold")
     assert ids_in(path, "held") == ["one"]
@@ -423,7 +583,9 @@ def test_every_action_does_what_the_command_does(actor, spool, path):
     assert "-p8-" in names(path, "pending")[-1]
     assert "not held" in actor.post("/api/jobs/one/release", code=409)["error"]
     assert "needs" in actor.post("/api/jobs/one/priority", code=400)["error"]
-    assert "from 0 to 9" in actor.post("/api/jobs/one/priority", {"priority": 10}, code=400)["error"]
+    assert (
+        "from 0 to 9" in actor.post("/api/jobs/one/priority", {"priority": 10}, code=400)["error"]
+    )
     assert "no action" in actor.post("/api/jobs/one/explode", code=400)["error"]
     actor.post("/api/jobs/one/run")
     run_all(path)
@@ -474,10 +636,18 @@ def test_many_jobs_are_acted_on_after_a_confirmation(actor, spool, path):
 def test_one_job_is_acted_on_at_once_unless_that_cannot_be_undone(actor, spool, path):
     spool.enqueue({"id": "one", "command": "true"})
 
-    assert actor.form("/act", code=303, act="hold", job="one", back="/jobs/one").headers["location"] == "/jobs/one"
+    assert (
+        actor.form("/act", code=303, act="hold", job="one", back="/jobs/one").headers["location"]
+        == "/jobs/one"
+    )
     assert ids_in(path, "held") == ["one"]
     assert "for good" in actor.form("/act", act="remove", job="one", back="/jobs/one").text
-    assert actor.form("/act", code=303, act="remove", job="one", back="/jobs/one", sure="yes").headers["location"] == "/jobs"
+    assert (
+        actor.form("/act", code=303, act="remove", job="one", back="/jobs/one", sure="yes").headers[
+            "location"
+        ]
+        == "/jobs"
+    )
     assert actor.form("/act", code=400, act="hold").status_code == 400
 
 
@@ -487,16 +657,23 @@ def test_one_job_is_acted_on_at_once_unless_that_cannot_be_undone(actor, spool, 
 def test_the_description_of_the_api_is_valid_and_whole(spool):
     described = openapi.document()
     desk = type("Desk", (), {"options": Options(), "spool": spool})()
-    routes = [route for route in app.routes(desk, app.Pages(desk), app.Api(desk), app.Streams(desk)) if not isinstance(route, Mount)]
+    routes = [
+        route
+        for route in app.routes(desk, app.Pages(desk), app.Api(desk), app.Streams(desk))
+        if not isinstance(route, Mount)
+    ]
 
     validate(described)
     ours = {
         (route.path, method)
         for route in routes
         for method in route.methods
-        if method != "HEAD" and (route.path.startswith("/api/") or route.path in ("/healthz", "/metrics"))
+        if method != "HEAD"
+        and (route.path.startswith("/api/") or route.path in ("/healthz", "/metrics"))
     }
-    assert {(path, verb.upper()) for path, verbs in described["paths"].items() for verb in verbs} == ours
+    assert {
+        (path, verb.upper()) for path, verbs in described["paths"].items() for verb in verbs
+    } == ours
 
 
 def test_answers_are_as_described(spool, path):
@@ -516,13 +693,20 @@ def test_answers_are_as_described(spool, path):
         check(dashboard.get("/api/jobs/nobody", code=404), "Refusal")
         check(dashboard.http.post("/api/jobs/one/hold", json={}), "Done")
         check(dashboard.http.post("/api/jobs", json={"command": 3}), "Refusal")
-    assert set(described["components"]["schemas"]["NewJob"]["properties"]) == set(json.loads(SCHEMA.read_text())["properties"]) - IGNORED
+    assert (
+        set(described["components"]["schemas"]["NewJob"]["properties"])
+        == set(json.loads(SCHEMA.read_text())["properties"]) - IGNORED
+    )
 
 
 def test_it_ends_when_told_with_streams_open_and_leaves_no_process(spool, path):
     with Dashboard(path) as dashboard, dashboard.stream("/api/events") as stream:
         until(lambda: stream.events)
-        children = [pid for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == dashboard.process.pid]
+        children = [
+            pid
+            for pid in os.listdir("/proc")
+            if pid.isdigit() and parent(pid) == dashboard.process.pid
+        ]
         assert len(children) == 1
 
         dashboard.process.send_signal(signal.SIGTERM)
@@ -541,28 +725,48 @@ def parent(pid):
 
 def test_the_counter_ends_with_a_killed_server(spool, path):
     with Dashboard(path) as dashboard:
-        child = next(pid for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == dashboard.process.pid)
+        child = next(
+            pid
+            for pid in os.listdir("/proc")
+            if pid.isdigit() and parent(pid) == dashboard.process.pid
+        )
         dashboard.process.kill()
         until(lambda: not os.path.exists(f"/proc/{child}"))
 
 
 def test_it_ends_with_a_line_when_its_counter_has_died(spool, path):
     with Dashboard(path) as dashboard:
-        child = next(int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == dashboard.process.pid)
+        child = next(
+            int(pid)
+            for pid in os.listdir("/proc")
+            if pid.isdigit() and parent(pid) == dashboard.process.pid
+        )
         processes.kill(child)
 
         assert dashboard.process.wait(30) == 1
-        assert dashboard.log.read_text().splitlines()[-1].endswith("has died; start the dashboard again")
+        assert (
+            dashboard.log.read_text()
+            .splitlines()[-1]
+            .endswith("has died; start the dashboard again")
+        )
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(reader, queuectl):
-    assert "choose others with" in queuectl.refusal("dashboard", "--port", reader.url.rpartition(":")[2], code=1)
+    assert "choose others with" in queuectl.refusal(
+        "dashboard", "--port", reader.url.rpartition(":")[2], code=1
+    )
 
 
 def test_without_the_extra_it_says_how_to_get_it(spool, path):
     code = "import sys; sys.modules['starlette'] = None; sys.modules['prometheus_client'] = None; from queuectl.cli import run; sys.exit(run(sys.argv[1:]))"
     for command in ("dashboard", "metrics"):
-        done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, env=environment(path), check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code, command],
+            capture_output=True,
+            text=True,
+            env=environment(path),
+            check=False,
+        )
 
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert done.stderr.endswith("pip install 'queuectl[web]'\n")

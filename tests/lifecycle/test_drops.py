@@ -15,7 +15,14 @@ def test_a_drop_in_any_manner_runs_once(queuectl, path, tmp_path):
         subprocess.run(["cp", tmp_path / "job.json", path / "pending/copied.json"], check=True)
         subprocess.run(["cp", tmp_path / "job.json", tmp_path / "moving"], check=True)
         subprocess.run(["mv", tmp_path / "moving", path / "pending/moved.json"], check=True)
-        subprocess.run(["sh", "-c", f"ln {tmp_path}/job.json {path}/pending/linked.json; rm {tmp_path}/job.json"], check=True)
+        subprocess.run(
+            [
+                "sh",
+                "-c",
+                f"ln {tmp_path}/job.json {path}/pending/linked.json; rm {tmp_path}/job.json",
+            ],
+            check=True,
+        )
         until(lambda: len(names(path, "completed")) == 3)
     assert (tmp_path / "ledger").read_text() == "x\n" * 3
     assert names(path, "rejected") == []
@@ -51,7 +58,9 @@ def test_a_drop_that_stays_broken_is_rejected_after_its_grace_and_good_ones_go_o
 
 def test_a_drop_under_a_full_name_skips_admission(queuectl, path):
     (path / "pending").mkdir(parents=True)
-    (path / "pending/20261121T101502.123456Z-p9-a1-mine.json").write_text('{"command": "exit 1", "max_retries": 2, "id": "mine"}')
+    (path / "pending/20261121T101502.123456Z-p9-a1-mine.json").write_text(
+        '{"command": "exit 1", "max_retries": 2, "id": "mine"}'
+    )
 
     queuectl("worker", "start", "--drain")
 
@@ -59,9 +68,13 @@ def test_a_drop_under_a_full_name_skips_admission(queuectl, path):
     assert (path / "ids" / "mine").stat().st_nlink == 2
 
 
-def test_a_full_name_that_contradicts_the_id_inside_is_rejected_and_no_attempt_counts(queuectl, path):
+def test_a_full_name_that_contradicts_the_id_inside_is_rejected_and_no_attempt_counts(
+    queuectl, path
+):
     queuectl("init")
-    (path / "pending/20261121T101502.123456Z-p5-a0-mine.json").write_text('{"command": "true", "id": "yours"}')
+    (path / "pending/20261121T101502.123456Z-p5-a0-mine.json").write_text(
+        '{"command": "true", "id": "yours"}'
+    )
 
     queuectl("worker", "start", "--drain")
 
@@ -106,12 +119,18 @@ def test_a_flood_of_drops_is_worked_off(queuectl, path):
     with Workers(path, "--count", "2") as workers:
         workers.up(2)
         for number in range(300):
-            (path / "pending" / f"{number}.json").write_text(json.dumps({"command": ["true"], "id": f"j{number}"}))
+            (path / "pending" / f"{number}.json").write_text(
+                json.dumps({"command": ["true"], "id": f"j{number}"})
+            )
         until(lambda: len(names(path, "completed")) == 300)
 
 
 def starts(tmp_path):
-    return [float(line) for line in (tmp_path / "starts").read_text().split()] if (tmp_path / "starts").exists() else []
+    return (
+        [float(line) for line in (tmp_path / "starts").read_text().split()]
+        if (tmp_path / "starts").exists()
+        else []
+    )
 
 
 def test_an_idle_worker_wakes_at_once_also_for_the_second_of_two_drops(queuectl, path, tmp_path):
@@ -139,7 +158,9 @@ def is_watching(workers):
 
     for pid in child_pids(workers.process.pid):
         try:
-            if any("inotify wd" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()):
+            if any(
+                "inotify wd" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()
+            ):
                 return True
         except OSError:
             continue

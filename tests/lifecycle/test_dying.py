@@ -23,17 +23,32 @@ from tests.support import Workers, environment, ids_in, names, until
 
 def pidfile_job(queuectl, tmp_path, id="a", **flags):
     """A job that notes each run's pid and waits to be let go."""
-    words = [word for key, value in flags.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    queuectl("enqueue", "--id", id, *words, "-c", f"echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done")
+    words = [
+        word for key, value in flags.items() for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
+    queuectl(
+        "enqueue",
+        "--id",
+        id,
+        *words,
+        "-c",
+        f"echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done",
+    )
 
 
 def pids(tmp_path):
-    return [int(line) for line in (tmp_path / "pids").read_text().split()] if (tmp_path / "pids").exists() else []
+    return (
+        [int(line) for line in (tmp_path / "pids").read_text().split()]
+        if (tmp_path / "pids").exists()
+        else []
+    )
 
 
 def test_a_rescue_that_comes_too_early_is_tried_again_soon(spool, path):
     config.change(spool.at("config.json"), spool.temporary(), {"heartbeat_interval": 3600.0})
-    chores = Chores(spool, "boss", Crew(), Log(os.open(os.devnull, os.O_WRONLY), "json"), lambda: None)
+    chores = Chores(
+        spool, "boss", Crew(), Log(os.open(os.devnull, os.O_WRONLY), "json"), lambda: None
+    )
     chores.begin()
     chores.tend()
     # Its lock is held for as long as a command of its is between vfork and exec.
@@ -56,9 +71,17 @@ def test_the_first_chores_clear_away_what_the_dead_left_and_wake_whom_they_left_
     here = host.place()
     (path / "tmp" / f"1~{here._replace(boot='00000000-0')}~1abc").touch()
     (path / "blocked" / "after.gone").mkdir(parents=True)
-    (path / "blocked" / "after.gone" / "20261122T101502.123456Z-p5-a0-a.json").write_text('{"command": "true"}')
+    (path / "blocked" / "after.gone" / "20261122T101502.123456Z-p5-a0-a.json").write_text(
+        '{"command": "true"}'
+    )
     moved = []
-    chores = Chores(spool, "boss", Crew(), Log(os.open(os.devnull, os.O_WRONLY), "json"), lambda: moved.append(1))
+    chores = Chores(
+        spool,
+        "boss",
+        Crew(),
+        Log(os.open(os.devnull, os.O_WRONLY), "json"),
+        lambda: moved.append(1),
+    )
     chores.begin()
     chores.hurry()
 
@@ -150,8 +173,12 @@ def test_the_first_term_lets_the_running_job_finish(queuectl, path, tmp_path):
     assert ids_in(path, "pending") == ["b"]
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT], [signal.SIGINT, signal.SIGINT]])
-def test_a_stop_now_ends_the_command_and_puts_the_job_back_uncounted(queuectl, path, tmp_path, signals):
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT], [signal.SIGINT, signal.SIGINT]]
+)
+def test_a_stop_now_ends_the_command_and_puts_the_job_back_uncounted(
+    queuectl, path, tmp_path, signals
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path) as workers:
         until(lambda: pids(tmp_path))
@@ -178,7 +205,9 @@ def test_worker_stop_now_does_the_same_from_outside(queuectl, path, tmp_path):
 def test_ctrl_c_on_a_terminal_stops_in_order_and_shows_no_traceback(queuectl, path, tmp_path):
     pidfile_job(queuectl, tmp_path)
     env = {name: value for name, value in environment(path).items() if name != "NO_COLOR"}
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=env, timeout=20, encoding="utf-8")
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "queuectl", "worker", "start"], env=env, timeout=20, encoding="utf-8"
+    )
     try:
         terminal.expect_exact("\x1b[36mstarted")  # in colour
         until(lambda: pids(tmp_path))
@@ -194,7 +223,9 @@ def test_ctrl_c_on_a_terminal_stops_in_order_and_shows_no_traceback(queuectl, pa
 
 
 def test_a_closed_terminal_is_a_stop(queuectl, path):
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20)
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20
+    )
     terminal.expect("supervising")
     until(lambda: list((path / "workers").glob("*.json")))
     with suppress(pexpect.ExceptionPexpect):  # it may take longer to stop than that library waits
@@ -215,11 +246,16 @@ def test_a_running_job_is_cancelled(queuectl, path, tmp_path):
         until(lambda: names(path, "processing") == [])
     assert not is_running(pids(tmp_path)[0])
     record = queuectl.json("show", "a")
-    assert (record["runs"][0]["outcome"], record["runs"][0]["reason"]) == ("cancelled", "cancelled while it ran")
+    assert (record["runs"][0]["outcome"], record["runs"][0]["reason"]) == (
+        "cancelled",
+        "cancelled while it ran",
+    )
     queuectl("wait", "a", code=130)
 
 
-def test_a_request_to_cancel_that_no_signal_announced_is_seen_at_a_heartbeat(queuectl, path, tmp_path):
+def test_a_request_to_cancel_that_no_signal_announced_is_seen_at_a_heartbeat(
+    queuectl, path, tmp_path
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path, "--set", "heartbeat_interval=0.5"):
         until(lambda: pids(tmp_path))
@@ -250,7 +286,9 @@ def test_a_worker_that_was_stopped_by_hand_is_replaced(queuectl, path):
 def test_a_dead_watch_is_replaced_by_looking(queuectl, path):
     with Workers(path, "--set", "poll_interval=0.1") as workers:
         [record] = workers.up()
-        children = until(lambda: [pid for pid in child_pids(workers.process.pid) if pid != record["pid"]])
+        children = until(
+            lambda: [pid for pid in child_pids(workers.process.pid) if pid != record["pid"]]
+        )
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         queuectl("enqueue", "--id", "a", "-c", "true")
@@ -261,7 +299,11 @@ def child_pids(parent):
     found = []
     for name in os.listdir("/proc"):
         try:
-            if name.isdigit() and int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]) == parent:
+            if (
+                name.isdigit()
+                and int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+                == parent
+            ):
                 found.append(int(name))
         except OSError:
             continue
@@ -278,12 +320,18 @@ def test_nothing_is_left_running_after_a_stop(queuectl, path):
     assert not any(of_worker(record["worker"]) for record in records)
 
 
-def test_a_worker_whose_supervisor_was_killed_does_not_wait_for_the_job_of_another(spool, path, tmp_path):
+def test_a_worker_whose_supervisor_was_killed_does_not_wait_for_the_job_of_another(
+    spool, path, tmp_path
+):
     wait = f"touch {tmp_path}/started.$QUEUECTL_WORKER; until test -e {tmp_path}/go.$QUEUECTL_WORKER; do sleep 0.02; done"
     spool.enqueue_all([wait, wait])
     with Workers(path, "--count", "2") as workers:
         first, second = sorted(workers.up(2), key=lambda record: record["pid"])
-        until(lambda: all((tmp_path / f"started.{record['worker']}").exists() for record in (first, second)))
+        until(
+            lambda: all(
+                (tmp_path / f"started.{record['worker']}").exists() for record in (first, second)
+            )
+        )
         os.kill(workers.process.pid, signal.SIGKILL)
         workers.process.wait(10)
 
@@ -310,9 +358,14 @@ def test_a_worker_bears_the_signal_of_a_log_that_somebody_opens(queuectl, path, 
     assert workers.events("worker_died") == []
 
 
-def test_a_worker_whose_supervisor_was_killed_ends_after_the_job_it_has(spool, queuectl, path, tmp_path):
+def test_a_worker_whose_supervisor_was_killed_ends_after_the_job_it_has(
+    spool, queuectl, path, tmp_path
+):
     quick = [{"command": ["true"]}] * 50
-    wait = {"id": "a", "command": f"touch {tmp_path}/started; until test -e {tmp_path}/go; do sleep 0.02; done"}
+    wait = {
+        "id": "a",
+        "command": f"touch {tmp_path}/started; until test -e {tmp_path}/go; do sleep 0.02; done",
+    }
     spool.enqueue_all([*quick, wait, *quick])
     with Workers(path) as workers:
         [record] = workers.up()
@@ -379,7 +432,13 @@ Supervisor(Spool(sys.argv[1]), 2, Log(2, "json"), drain=True).run()
 def test_a_drain_ends_although_one_of_its_workers_cannot_be_born(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "true")
 
-    done = subprocess.run([sys.executable, "-c", CRAMPED, str(path)], capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CRAMPED, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     assert ids_in(path, "completed") == ["a"]

@@ -88,11 +88,23 @@ def test_a_time_without_a_zone_is_of_this_machine(queuectl, path):
     ],
 )
 def test_what_comes_along_from_the_environment_is_chosen(queuectl, path, export, expected):
-    queuectl("enqueue", *export, "-c", "true", LANG="C", LC_ALL="C", TZ="UTC", VIRTUAL_ENV="/v", CONDA_PREFIX="/c", SECRET="s", HOME="")
+    queuectl(
+        "enqueue",
+        *export,
+        "-c",
+        "true",
+        LANG="C",
+        LC_ALL="C",
+        TZ="UTC",
+        VIRTUAL_ENV="/v",
+        CONDA_PREFIX="/c",
+        SECRET="s",
+        HOME="",
+    )
 
-    assert set(only_job(path)[1].get("env", {})) - {"HOME"} - {k for k in os.environ if k.startswith(("LC_", "CONDA_"))} == expected - {
+    assert set(only_job(path)[1].get("env", {})) - {"HOME"} - {
         k for k in os.environ if k.startswith(("LC_", "CONDA_"))
-    }
+    } == expected - {k for k in os.environ if k.startswith(("LC_", "CONDA_"))}
 
 
 def test_export_all_takes_everything_but_settings_of_ours(queuectl, path):
@@ -148,8 +160,12 @@ def test_skip_bad_names_the_bad_lines_and_enqueues_the_others(queuectl, path):
 def test_a_taken_id_is_refused_with_exit_code_4_and_its_state(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "true")
 
-    assert "a job with this id is pending" in queuectl.refusal("enqueue", "--id", "a", "-c", "false", code=4)
-    done = queuectl.run("enqueue", "-", input='{"command":"x","id":"b"}\n{"command":"x","id":"a"}\n')
+    assert "a job with this id is pending" in queuectl.refusal(
+        "enqueue", "--id", "a", "-c", "false", code=4
+    )
+    done = queuectl.run(
+        "enqueue", "-", input='{"command":"x","id":"b"}\n{"command":"x","id":"a"}\n'
+    )
     assert done.returncode == 4
     assert "line 2: id 'a' is taken" in done.stderr
     assert ids_in(path, "pending") == ["a"]
@@ -200,7 +216,9 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     REFUSED,
-    ids=lambda value: " ".join(value).encode("ascii", "replace").decode() if isinstance(value, list) else "",
+    ids=lambda value: (
+        " ".join(value).encode("ascii", "replace").decode() if isinstance(value, list) else ""
+    ),
 )
 def test_wrong_words_get_one_clear_line_and_change_nothing(queuectl, path, words, code, reason):
     error = queuectl.refusal(*words, code=code)
@@ -209,7 +227,16 @@ def test_wrong_words_get_one_clear_line_and_change_nothing(queuectl, path, words
     assert not path.exists()
 
 
-@pytest.mark.parametrize("words", [["enqueue", "-c", "x"], ["status"], ["worker", "start"], ["config", "set", "timeout", "5"], ["init"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["enqueue", "-c", "x"],
+        ["status"],
+        ["worker", "start"],
+        ["config", "set", "timeout", "5"],
+        ["init"],
+    ],
+)
 def test_a_spool_that_is_a_file_is_refused(queuectl, path, words):
     path.write_text("")
 
@@ -217,7 +244,9 @@ def test_a_spool_that_is_a_file_is_refused(queuectl, path, words):
     assert path.read_text() == ""
 
 
-@pytest.mark.parametrize("words", [["enqueue", "-c", "x"], ["status"], ["worker", "start"], ["list"]])
+@pytest.mark.parametrize(
+    "words", [["enqueue", "-c", "x"], ["status"], ["worker", "start"], ["list"]]
+)
 def test_a_spool_of_a_newer_format_is_refused(queuectl, path, words):
     queuectl("init")
     (path / "spool.json").write_text('{"version": 2}')
@@ -242,7 +271,13 @@ sys.exit(run(sys.argv[1:]))
     import subprocess
 
     for words in (["enqueue", "-c", "x"], ["status"], ["worker", "start"]):
-        done = subprocess.run([sys.executable, "-c", script, *words], env=environment(path), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words],
+            env=environment(path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
@@ -251,7 +286,11 @@ def test_a_progress_bar_is_shown_on_a_terminal(path, tmp_path):
     (tmp_path / "jobs").write_text('{"command":"true"}\n' * 2500)
     env = {**environment(path), "TERM": "xterm-256color"}
     terminal = pexpect.spawn(
-        sys.executable, ["-m", "queuectl", "enqueue", "--file", str(tmp_path / "jobs")], env=env, timeout=30, encoding="utf-8"
+        sys.executable,
+        ["-m", "queuectl", "enqueue", "--file", str(tmp_path / "jobs")],
+        env=env,
+        timeout=30,
+        encoding="utf-8",
     )
     terminal.expect("enqueueing")
     terminal.expect("100%")

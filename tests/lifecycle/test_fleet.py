@@ -120,7 +120,9 @@ Fleet(1, [works, asks]).run()
 
 
 def test_a_turn_that_comes_too_late_for_a_supervisor_does_not_end_the_fleet(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", DEAF, str(tmp_path)], stderr=subprocess.PIPE, text=True) as fleet:
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF, str(tmp_path)], stderr=subprocess.PIPE, text=True
+    ) as fleet:
         until(lambda: (tmp_path / "asks").exists() and (tmp_path / "asks").read_text())
         fleet.send_signal(signal.SIGSTOP)
         os.kill(int((tmp_path / "asks").read_text()), signal.SIGKILL)
@@ -132,8 +134,13 @@ def test_a_turn_that_comes_too_late_for_a_supervisor_does_not_end_the_fleet(tmp_
         assert fleet.returncode == 1
 
 
-@pytest.mark.parametrize(("signals", "state"), [([signal.SIGTERM], "completed"), ([signal.SIGTERM, signal.SIGTERM], "pending")])
-def test_a_signal_stops_all_of_them_and_a_second_one_their_jobs_too(spools, tmp_path, signals, state):
+@pytest.mark.parametrize(
+    ("signals", "state"),
+    [([signal.SIGTERM], "completed"), ([signal.SIGTERM, signal.SIGTERM], "pending")],
+)
+def test_a_signal_stops_all_of_them_and_a_second_one_their_jobs_too(
+    spools, tmp_path, signals, state
+):
     flag = tmp_path / "go"
     for spool in spools:
         Spool(spool).enqueue({"command": f"until test -e {flag}; do sleep 0.02; done", "id": "a"})
@@ -154,7 +161,11 @@ def test_supervisors_whose_fleet_is_killed_end_after_their_jobs(spools, tmp_path
         Spool(spool).enqueue({"command": f"until test -e {flag}; do sleep 0.02; done", "id": "a"})
     with Workers(spools[0], *words(spools), "--count", "2") as workers:
         until(lambda: [ids_in(spool, "processing") for spool in spools] == [["a"], ["a"]])
-        bosses = [json.loads(path.read_text())["pid"] for spool in spools for path in (spool / "workers").glob("*.supervisor")]
+        bosses = [
+            json.loads(path.read_text())["pid"]
+            for spool in spools
+            for path in (spool / "workers").glob("*.supervisor")
+        ]
         workers.process.kill()
         flag.touch()
         until(lambda: not any(host.is_running(pid) for pid in bosses))
@@ -173,7 +184,9 @@ def test_in_the_background_it_is_ready_when_all_workers_of_all_spools_are(spools
 
 
 def test_a_spool_that_is_named_twice_is_refused(spools):
-    assert "named twice" in Command(spools[0]).refusal("worker", "start", "--spool", str(spools[0]), "--spool", f"{spools[0]}/", code=2)
+    assert "named twice" in Command(spools[0]).refusal(
+        "worker", "start", "--spool", str(spools[0]), "--spool", f"{spools[0]}/", code=2
+    )
 
 
 MOMENTS = """
@@ -206,6 +219,12 @@ Fleet(1, [supervise] * 3).run()
 
 @pytest.mark.parametrize("moment", ["a start", "an end"])
 def test_who_is_told_to_stop_amid_a_start_or_an_end_stops_all(moment):
-    done = subprocess.run([sys.executable, "-c", MOMENTS, moment], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", MOMENTS, moment],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -56,11 +56,21 @@ def test_a_dead_job_is_retried_with_all_its_attempts(queuectl, tmp_path):
 
 def test_three_workers_run_jobs_side_by_side(queuectl, path, tmp_path):
     for name in "abc":
-        queuectl("enqueue", "--id", name, "-c", f"touch {tmp_path}/{name}; until test -e {tmp_path}/go; do sleep 0.01; done")
+        queuectl(
+            "enqueue",
+            "--id",
+            name,
+            "-c",
+            f"touch {tmp_path}/{name}; until test -e {tmp_path}/go; do sleep 0.01; done",
+        )
 
     with Workers(path, "--count", "3"):
         until(lambda: all((tmp_path / name).exists() for name in "abc"))
-        assert sorted(worker["job"] for worker in queuectl.json("worker", "list")) == ["a", "b", "c"]
+        assert sorted(worker["job"] for worker in queuectl.json("worker", "list")) == [
+            "a",
+            "b",
+            "c",
+        ]
         (tmp_path / "go").touch()
         until(lambda: ids_in(path, "completed") == ["a", "b", "c"])
 
@@ -89,12 +99,16 @@ def test_the_bare_command_is_status(queuectl):
     queuectl("init")
 
     assert queuectl() == queuectl("status")
-    assert all(state in queuectl() for state in ("pending", "processing", "failed", "completed", "dead"))
+    assert all(
+        state in queuectl() for state in ("pending", "processing", "failed", "completed", "dead")
+    )
 
 
 def test_a_thousand_jobs_on_four_workers_run_once_each(queuectl, path, tmp_path):
     ledger = tmp_path / "ledger"
-    lines = "".join(json.dumps({"id": f"j{i}", "command": f"echo {i} >> {ledger}"}) + "\n" for i in range(1000))
+    lines = "".join(
+        json.dumps({"id": f"j{i}", "command": f"echo {i} >> {ledger}"}) + "\n" for i in range(1000)
+    )
     assert len(queuectl("enqueue", "-", input=lines).split()) == 1000
 
     with Workers(path, "--count", "4", "--drain") as workers:
@@ -103,15 +117,25 @@ def test_a_thousand_jobs_on_four_workers_run_once_each(queuectl, path, tmp_path)
     assert sorted(map(int, ledger.read_text().split())) == list(range(1000))
     assert ids_in(path, "completed") == sorted(f"j{i}" for i in range(1000))
     assert len(names(path, "results")) == 1000
-    assert all(len((path / "results" / name).read_text().splitlines()) == 1 for name in names(path, "results"))
+    assert all(
+        len((path / "results" / name).read_text().splitlines()) == 1
+        for name in names(path, "results")
+    )
     assert workers.events("lost_claim") == []
 
 
 def test_two_supervisors_share_a_spool_and_run_each_job_once(queuectl, path, tmp_path):
     ledger = tmp_path / "ledger"
-    queuectl("enqueue", "-", input="".join(json.dumps({"command": f"echo {i} >> {ledger}"}) + "\n" for i in range(300)))
+    queuectl(
+        "enqueue",
+        "-",
+        input="".join(json.dumps({"command": f"echo {i} >> {ledger}"}) + "\n" for i in range(300)),
+    )
 
-    with Workers(path, "--count", "2", "--drain") as one, Workers(path, "--count", "2", "--drain") as other:
+    with (
+        Workers(path, "--count", "2", "--drain") as one,
+        Workers(path, "--count", "2", "--drain") as other,
+    ):
         one.process.wait(50)
         other.process.wait(50)
 
@@ -131,7 +155,9 @@ def test_moving_a_dead_job_back_by_hand_gives_it_one_more_run(queuectl, path):
 
 
 def test_a_job_that_fails_twice_and_then_works_is_completed_after_three_runs(queuectl, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/n; test $(wc -l < {tmp_path}/n) -ge 3")
+    queuectl(
+        "enqueue", "--id", "a", "-c", f"echo x >> {tmp_path}/n; test $(wc -l < {tmp_path}/n) -ge 3"
+    )
 
     queuectl("worker", "start", "--drain", "--set", "backoff_max=0.05")
 
@@ -163,7 +189,9 @@ def test_an_idle_worker_wakes_for_a_due_time_without_looking(queuectl, path):
 
 def test_higher_priority_runs_first_and_lower_last(queuectl, path, tmp_path):
     for priority in (1, 9, 5):
-        queuectl("enqueue", "--priority", str(priority), "-c", f"echo {priority} >> {tmp_path}/order")
+        queuectl(
+            "enqueue", "--priority", str(priority), "-c", f"echo {priority} >> {tmp_path}/order"
+        )
 
     queuectl("worker", "start", "--drain")
 
@@ -214,7 +242,9 @@ def test_duration_ends_after_the_running_job(queuectl, path, tmp_path):
 def test_a_daemon_says_its_pid_and_log_and_stop_finds_it(queuectl, path):
     pid, log = queuectl("worker", "start", "--daemon", "--count", "2").split()
     try:
-        assert {worker["supervisor_pid"] for worker in queuectl.json("worker", "list")} == {int(pid)}
+        assert {worker["supervisor_pid"] for worker in queuectl.json("worker", "list")} == {
+            int(pid)
+        }
         queuectl("enqueue", "--id", "a", "-c", "true")
         until(lambda: ids_in(path, "completed") == ["a"])
     finally:
@@ -238,7 +268,11 @@ def test_both_modules_are_the_same_program(path):
 
     outs = [
         subprocess.run(
-            [sys.executable, "-m", module, "--version"], capture_output=True, text=True, env=environment(path), check=True
+            [sys.executable, "-m", module, "--version"],
+            capture_output=True,
+            text=True,
+            env=environment(path),
+            check=True,
         ).stdout
         for module in ("queuectl", "queuectl.cli")
     ]

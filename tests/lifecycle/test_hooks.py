@@ -83,7 +83,10 @@ def test_hooks_that_hang_hold_up_no_job_and_no_second_signal(queuectl, put, path
 @pytest.fixture
 def hanging(put, path, tmp_path):
     """A hook that hangs until told to go; what it then says, and a wait for the child that runs it."""
-    out = put("completed", f'[ -e {tmp_path}/go ] || {{ touch {tmp_path}/began; exec sleep 600; }}\necho "$QUEUECTL_JOB_ID" >> "$OUT"')
+    out = put(
+        "completed",
+        f'[ -e {tmp_path}/go ] || {{ touch {tmp_path}/began; exec sleep 600; }}\necho "$QUEUECTL_JOB_ID" >> "$OUT"',
+    )
 
     def child():
         until((tmp_path / "began").exists)
@@ -144,11 +147,15 @@ def test_a_hook_that_must_not_run_is_named_once_and_by_the_doctor(queuectl, put,
     assert queuectl.json("doctor")["healthy"]
 
 
-def test_a_directory_of_hooks_that_others_can_write_keeps_workers_from_starting(queuectl, put, path):
+def test_a_directory_of_hooks_that_others_can_write_keeps_workers_from_starting(
+    queuectl, put, path
+):
     put("completed")
     (path / "hooks").chmod(0o770)
 
-    assert f"{path}/hooks can be written to by others" in queuectl.refusal("worker", "start", "--drain", code=1)
+    assert f"{path}/hooks can be written to by others" in queuectl.refusal(
+        "worker", "start", "--drain", code=1
+    )
 
 
 # -- the example
@@ -184,14 +191,30 @@ def test_the_example_posts_to_a_web_server_and_tries_again(queuectl, put, path, 
     shutil.copy(EXAMPLE, path / "hooks" / "dead")
     (path / "hooks" / "dead").chmod(0o700)
     (path / "hooks" / "webhook.url").write_text(url + "\n")
-    queuectl("enqueue", "--id", "a", "--name", "backup", "--max-retries", "1", "-c", "echo secret; exit 3")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "--name",
+        "backup",
+        "--max-retries",
+        "1",
+        "-c",
+        "echo secret; exit 3",
+    )
 
     queuectl("worker", "start", "--drain", no_proxy="*")
 
     assert len(posted) == 2
     where, kind, message = posted[1]
     assert (where, kind) == ("/jobs", "application/json")
-    assert (message["hook"], message["id"], message["name"], message["state"], message["reason"]) == (
+    assert (
+        message["hook"],
+        message["id"],
+        message["name"],
+        message["state"],
+        message["reason"],
+    ) == (
         "dead",
         "a",
         "backup",
@@ -203,13 +226,19 @@ def test_the_example_posts_to_a_web_server_and_tries_again(queuectl, put, path, 
 
 def test_the_example_fails_when_there_is_no_server(queuectl, put, path):
     put("dead")
-    text = EXAMPLE.read_text().replace("PATIENCE, PAUSE, TRIES = 10, 2, 3", "PATIENCE, PAUSE, TRIES = 10, 0, 2")
+    text = EXAMPLE.read_text().replace(
+        "PATIENCE, PAUSE, TRIES = 10, 2, 3", "PATIENCE, PAUSE, TRIES = 10, 0, 2"
+    )
     (path / "hooks" / "dead").write_text(text)
     (path / "hooks" / "webhook.url").write_text("http://127.0.0.1:9/\n")
     queuectl("enqueue", "--id", "a", "--max-retries", "1", "-c", "false")
 
     done = queuectl.run("worker", "start", "--drain", "--log-format", "json")
 
-    [event] = [event for line in done.stderr.splitlines() if (event := json.loads(line))["event"] == "hook_failed"]
+    [event] = [
+        event
+        for line in done.stderr.splitlines()
+        if (event := json.loads(line))["event"] == "hook_failed"
+    ]
     assert (event["job"], event["reason"]) == ("a", "exit code 1")
     assert event["output"].count("refused") == 2

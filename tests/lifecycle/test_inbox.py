@@ -41,7 +41,15 @@ def shared(queuectl, path):
 def as_user(user, script):
     who = pwd.getpwnam(user)
     return subprocess.run(
-        ["setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "sh", "-c", script],
+        [
+            "setpriv",
+            f"--reuid={who.pw_uid}",
+            f"--regid={who.pw_gid}",
+            "--clear-groups",
+            "sh",
+            "-c",
+            script,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -51,7 +59,10 @@ def as_user(user, script):
 def test_a_job_of_a_member_runs_as_the_owner_stamped_with_the_members_name(queuectl, shared):
     with Workers(shared) as workers:
         workers.up()
-        done = as_user(MEMBER, f'umask 077; echo \'{{"command": "id -un", "id": "a", "submitted_by": "root"}}\' > {shared}/inbox/x.json')
+        done = as_user(
+            MEMBER,
+            f'umask 077; echo \'{{"command": "id -un", "id": "a", "submitted_by": "root"}}\' > {shared}/inbox/x.json',
+        )
         assert done.returncode == 0, done.stderr
         until(lambda: ids_in(shared, "completed") == ["a"])
     [name] = names(shared, "completed")
@@ -119,5 +130,7 @@ def test_a_shared_spool_is_healthy_and_served(queuectl, shared):
 
 
 def test_a_group_that_is_not_there_is_named(queuectl, path):
-    assert "no group 'no-such-group'" in queuectl.refusal("init", "--shared", "no-such-group", code=2)
+    assert "no group 'no-such-group'" in queuectl.refusal(
+        "init", "--shared", "no-such-group", code=2
+    )
     assert not path.exists()

@@ -39,7 +39,11 @@ class Listener:
 def listener(request):
     # A socket's path may have 108 bytes: too few for pytest's directories.
     directory = tempfile.mkdtemp()
-    found = Listener(f"@queuectl-{os.getpid()}-{os.urandom(4).hex()}" if request.param == "abstract" else f"{directory}/notify")
+    found = Listener(
+        f"@queuectl-{os.getpid()}-{os.urandom(4).hex()}"
+        if request.param == "abstract"
+        else f"{directory}/notify"
+    )
     yield found
     found.socket.close()
     shutil.rmtree(directory)
@@ -47,7 +51,9 @@ def listener(request):
 
 def test_systemd_hears_when_all_are_up_how_things_are_and_of_the_end(queuectl, path, listener):
     queuectl("enqueue", "--id", "a", "-c", "sleep 60")
-    with Workers(path, "--count", "2", "--set", "heartbeat_interval=0.5", NOTIFY_SOCKET=listener.address) as workers:
+    with Workers(
+        path, "--count", "2", "--set", "heartbeat_interval=0.5", NOTIFY_SOCKET=listener.address
+    ) as workers:
         until(lambda: listener.says("READY=1"))
         assert len(workers.records()) == 2
         until(lambda: "STATUS=2 workers, 1 of them busy" in listener.says("STATUS="))
@@ -59,14 +65,28 @@ def test_systemd_hears_when_all_are_up_how_things_are_and_of_the_end(queuectl, p
 
 def test_a_supervisor_with_nothing_to_do_wakes_for_the_watchdog(path, listener):
     with Workers(
-        path, "--set", "poll_interval=1h", "--set", "heartbeat_interval=1h", NOTIFY_SOCKET=listener.address, WATCHDOG_USEC="200000"
+        path,
+        "--set",
+        "poll_interval=1h",
+        "--set",
+        "heartbeat_interval=1h",
+        NOTIFY_SOCKET=listener.address,
+        WATCHDOG_USEC="200000",
     ):
         until(lambda: len(listener.says("WATCHDOG=1")) >= 5)
 
 
 def test_systemd_hears_one_voice_of_those_who_serve_several_spools(path, tmp_path, listener):
     other = tmp_path / "other"
-    with Workers(path, "--spool", str(path), "--spool", str(other), NOTIFY_SOCKET=listener.address, WATCHDOG_USEC="200000") as workers:
+    with Workers(
+        path,
+        "--spool",
+        str(path),
+        "--spool",
+        str(other),
+        NOTIFY_SOCKET=listener.address,
+        WATCHDOG_USEC="200000",
+    ) as workers:
         until(lambda: listener.says("READY=1"))
         assert all(list((spool / "workers").glob("*.json")) for spool in (path, other))
         until(lambda: len(listener.says("WATCHDOG=1")) >= 5)
@@ -176,7 +196,9 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_where_it_is(queuectl, backgrou
     assert is_running(pid)
 
 
-UNTAKEN = "from queuectl import signals; signals._TAKES = False; from queuectl.cli import main; main()"
+UNTAKEN = (
+    "from queuectl import signals; signals._TAKES = False; from queuectl.cli import main; main()"
+)
 
 
 def test_where_signals_cannot_be_taken_handlers_hear_them(queuectl, path):

@@ -16,7 +16,9 @@ from tests.support import Workers, environment, ids_in, names, until
 @pytest.fixture
 def dead(queuectl):
     """A spool with the job `a` dead and the job `b` completed."""
-    queuectl("enqueue", "--id", "a", "--max-retries", "1", "-c", "echo 'first\n\x1b[31mlast' >&2; exit 5")
+    queuectl(
+        "enqueue", "--id", "a", "--max-retries", "1", "-c", "echo 'first\n\x1b[31mlast' >&2; exit 5"
+    )
     queuectl("enqueue", "--id", "b", "-c", "true")
     queuectl("worker", "start", "--drain")
 
@@ -27,9 +29,19 @@ KEYS = {"id", "command", "state", "priority", "attempts", "max_retries", "create
 def test_the_keys_of_the_json_are_those_of_the_format(queuectl, dead):
     listed = queuectl.json("list")
     assert {frozenset(record) for record in listed} == {frozenset(KEYS)}
-    assert [(record["id"], record["state"]) for record in listed] == [("a", "dead"), ("b", "completed")]
+    assert [(record["id"], record["state"]) for record in listed] == [
+        ("a", "dead"),
+        ("b", "completed"),
+    ]
     assert set(queuectl.json("show", "a")) > KEYS
-    assert set(queuectl.json("status")) == {"spool", "jobs", "scheduled", "oldest_ready_seconds", "paused", "workers"}
+    assert set(queuectl.json("status")) == {
+        "spool",
+        "jobs",
+        "scheduled",
+        "oldest_ready_seconds",
+        "paused",
+        "workers",
+    }
     assert set(queuectl.json("dlq", "list")[0]) == KEYS | {"outcome", "reason", "stderr_tail"}
     assert queuectl.json("dlq", "show", "a") == queuectl.json("show", "a")
 
@@ -43,7 +55,11 @@ def test_workers_are_shown_with_what_they_run(queuectl, path, tmp_path):
         assert (worker["alive"], worker["job"]) == (True, "a")
         assert 0 <= worker["heartbeat_age"] < 60
         record = queuectl.json("show", "a")
-        assert (record["worker"], record["state"], record["attempts"]) == (worker["name"], "processing", 1)
+        assert (record["worker"], record["state"], record["attempts"]) == (
+            worker["name"],
+            "processing",
+            1,
+        )
         assert "alive" in queuectl("status")
         assert "alive" in queuectl("worker", "list")
         (tmp_path / "go").touch()
@@ -58,7 +74,11 @@ def test_a_worker_that_died_is_shown_as_dead(queuectl, path):
 
 
 def test_list_is_ordered_limited_and_filtered(queuectl, path):
-    for id, flags in {"low": ["--priority", "1"], "later": ["--delay", "1h"], "high": ["--priority", "9"]}.items():
+    for id, flags in {
+        "low": ["--priority", "1"],
+        "later": ["--delay", "1h"],
+        "high": ["--priority", "9"],
+    }.items():
         queuectl("enqueue", "--id", id, *flags, "-c", "true")
 
     assert [record["id"] for record in queuectl.json("list")] == ["high", "low", "later"]
@@ -113,7 +133,9 @@ def test_wait_answers_the_jobs_own_code(queuectl, dead):
 
 def test_wait_waits_and_gives_up_in_time(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "sleep 0.3")
-    assert "not ended within 50ms: a; wait longer" in queuectl.refusal("wait", "a", "--timeout", "50ms", code=124)
+    assert "not ended within 50ms: a; wait longer" in queuectl.refusal(
+        "wait", "a", "--timeout", "50ms", code=124
+    )
     with Workers(path):
         queuectl("wait", "a", "--timeout", "30")
 
@@ -139,8 +161,17 @@ def test_one_refusal_among_several_does_not_stop_the_others(queuectl, path, dead
 
 
 def test_prune_says_what_it_removed(queuectl, path, dead):
-    assert queuectl("prune", QUEUECTL_KEEP_COMPLETED="0") == "removed 1 completed, 0 dead, 0 rejected\n"
-    assert queuectl.json("prune", QUEUECTL_KEEP_DEAD="0") == {"completed": 0, "dead": 1, "rejected": 0, "logs": 0, "events": 0}
+    assert (
+        queuectl("prune", QUEUECTL_KEEP_COMPLETED="0")
+        == "removed 1 completed, 0 dead, 0 rejected\n"
+    )
+    assert queuectl.json("prune", QUEUECTL_KEEP_DEAD="0") == {
+        "completed": 0,
+        "dead": 1,
+        "rejected": 0,
+        "logs": 0,
+        "events": 0,
+    }
 
 
 def test_all_dead_letters_are_retried_together(queuectl, path, dead):
@@ -156,7 +187,9 @@ def test_purge_wants_a_yes(queuectl, path, dead):
 
 @pytest.mark.parametrize(("answer", "left"), [("y", []), ("n", ["a"])])
 def test_purge_asks_on_a_terminal(path, dead, answer, left):
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "dlq", "purge", "a"], env=environment(path), timeout=20)
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "queuectl", "dlq", "purge", "a"], env=environment(path), timeout=20
+    )
     terminal.expect("for good")
     terminal.sendline(answer)
     terminal.expect(pexpect.EOF)
@@ -169,21 +202,34 @@ def test_purge_asks_on_a_terminal(path, dead, answer, left):
 
 def test_settings_are_set_shown_and_unset(queuectl, path):
     assert queuectl("config", "set", "max-retries", "5") == "max_retries = 5\n"
-    assert queuectl("config", "get", "max_retries") == queuectl("config", "get", "max-retries") == "5\n"
+    assert (
+        queuectl("config", "get", "max_retries")
+        == queuectl("config", "get", "max-retries")
+        == "5\n"
+    )
     assert json.loads((path / "config.json").read_text()) == {"max_retries": 5}
     assert queuectl.json("config", "list")["max_retries"] == 5
     assert queuectl("config", "get", "max_retries", QUEUECTL_MAX_RETRIES="6") == "6\n"
     assert queuectl("config", "unset", "max-retries") == "max_retries = 3\n"
     assert "backoff_base" in queuectl("config", "list")
     queuectl("config", "set", "poll_interval_ms", "250")
-    assert (queuectl("config", "get", "poll-interval"), queuectl("config", "get", "poll_interval_ms")) == ("0.25\n", "250.0\n")
+    assert (
+        queuectl("config", "get", "poll-interval"),
+        queuectl("config", "get", "poll_interval_ms"),
+    ) == ("0.25\n", "250.0\n")
 
 
 def test_a_damaged_config_is_named_by_every_command_that_needs_it(queuectl, path):
     queuectl("init")
     (path / "config.json").write_text('{"max_retries": 5')
 
-    for words in (["list"], ["config", "list"], ["config", "set", "timeout", "5"], ["worker", "start"], ["enqueue", "-c", "x"]):
+    for words in (
+        ["list"],
+        ["config", "list"],
+        ["config", "set", "timeout", "5"],
+        ["worker", "start"],
+        ["enqueue", "-c", "x"],
+    ):
         error = queuectl.refusal(*words, code=1)
         assert str(path / "config.json") in error
         assert "correct the file" in error
@@ -193,7 +239,9 @@ def test_a_damaged_config_is_named_by_every_command_that_needs_it(queuectl, path
 def test_a_wrong_variable_is_named(queuectl):
     queuectl("init")
 
-    assert "QUEUECTL_MAX_RETRIES: max_retries must be" in queuectl.refusal("list", code=2, QUEUECTL_MAX_RETRIES="many")
+    assert "QUEUECTL_MAX_RETRIES: max_retries must be" in queuectl.refusal(
+        "list", code=2, QUEUECTL_MAX_RETRIES="many"
+    )
 
 
 # -- manners
@@ -204,7 +252,11 @@ def test_a_closed_pipe_ends_quietly(queuectl, path):
     command = f"{shlex.quote(sys.executable)} -m queuectl list --limit 0 --json | head -1"
 
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}; true"], env=environment(path), capture_output=True, text=True, check=True
+        ["bash", "-c", f"set -o pipefail; {command}; true"],
+        env=environment(path),
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert done.stdout == "[\n"
@@ -221,7 +273,12 @@ def test_ctrl_c_ends_without_a_traceback(queuectl, path, words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    until(lambda: "queuectl" in Path(f"/proc/{process.pid}/cmdline").read_text() and is_sleeping(process.pid))
+    until(
+        lambda: (
+            "queuectl" in Path(f"/proc/{process.pid}/cmdline").read_text()
+            and is_sleeping(process.pid)
+        )
+    )
     process.send_signal(signal.SIGINT)
 
     _, err = process.communicate(timeout=20)

@@ -24,16 +24,33 @@ NASTY = [
 
 
 def records(path, state="pending"):
-    return [json.loads((path / state / name).read_text()) for name in sorted(names(path, state), key=lambda name: name.split("-", 3)[3])]
+    return [
+        json.loads((path / state / name).read_text())
+        for name in sorted(names(path, state), key=lambda name: name.split("-", 3)[3])
+    ]
 
 
 def test_an_array_is_a_job_for_each_index(queuectl, path, tmp_path):
     out = queuectl(
-        "enqueue", "--array", "1-5:2,8", "--id", "f-{}", "--name", "frame {}", "--batch", "film", "-c", "echo {}$QUEUECTL_ARRAY_INDEX"
+        "enqueue",
+        "--array",
+        "1-5:2,8",
+        "--id",
+        "f-{}",
+        "--name",
+        "frame {}",
+        "--batch",
+        "film",
+        "-c",
+        "echo {}$QUEUECTL_ARRAY_INDEX",
     )
 
     assert out == "f-1\nf-3\nf-5\nf-8\n"
-    assert [(r["command"].split()[1], r["name"], r["batch"]) for r in records(path)][-1] == ("8$QUEUECTL_ARRAY_INDEX", "frame 8", "film")
+    assert [(r["command"].split()[1], r["name"], r["batch"]) for r in records(path)][-1] == (
+        "8$QUEUECTL_ARRAY_INDEX",
+        "frame 8",
+        "film",
+    )
     queuectl("worker", "start", "--drain")
     assert queuectl("logs", "f-8") == "88\n"
     assert (path / "batches" / "film").read_text() == out
@@ -50,11 +67,15 @@ def test_an_array_waits_for_another_index_by_index(queuectl, path):
 def test_each_line_is_data_for_the_job(queuectl, path, tmp_path, command):
     (tmp_path / "lines").write_text("\n".join([*NASTY, "", "last without end"]))
 
-    ids = queuectl("enqueue", "--each-line", str(tmp_path / "lines"), *command, cwd=tmp_path).split()
+    ids = queuectl(
+        "enqueue", "--each-line", str(tmp_path / "lines"), *command, cwd=tmp_path
+    ).split()
     queuectl("worker", "start", "--drain")
 
     twice = 2 if "QUEUECTL_LINE" in command[-1] else 1
-    assert [queuectl("logs", id) for id in ids] == [f"{line}\n" * twice for line in [*NASTY, "last without end"]]
+    assert [queuectl("logs", id) for id in ids] == [
+        f"{line}\n" * twice for line in [*NASTY, "last without end"]
+    ]
     assert not (tmp_path / "bad").exists()
 
 
@@ -64,7 +85,12 @@ def test_lines_come_from_stdin_and_a_bad_one_is_named(queuectl, path):
     assert (done.returncode, done.stdout) == (2, "")
     assert "line 2: is not UTF-8 text" in done.stderr
 
-    assert len(queuectl("enqueue", "--each-line", "-", "--skip-bad", "-c", "echo", input=lines).split()) == 2
+    assert (
+        len(
+            queuectl("enqueue", "--each-line", "-", "--skip-bad", "-c", "echo", input=lines).split()
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,11 +129,16 @@ def test_every_field_has_a_flag(queuectl, path):
         "id": "zz", "batch": "b", "limit": "gpu:0", "unique": "k", "after": ["one", "two", "three"], "after_any": ["one"], "after_failed": ["two"],
         "success_codes": [0, 99], "no_retry_codes": [100], "retry_after_codes": {"75": "10m"},
     }  # fmt: skip
-    assert "unique 'k' is held by job zz" in queuectl.refusal("enqueue", "--unique", "k", "-c", "true", code=4)
+    assert "unique 'k' is held by job zz" in queuectl.refusal(
+        "enqueue", "--unique", "k", "-c", "true", code=4
+    )
 
 
 def test_json_lines_carry_every_field_and_wait_for_each_other_in_any_order(queuectl, path):
-    lines = [{"command": "true", "id": f"j{number}", "after": [f"j{number + 1}"], "batch": "b"} for number in range(1500)]
+    lines = [
+        {"command": "true", "id": f"j{number}", "after": [f"j{number + 1}"], "batch": "b"}
+        for number in range(1500)
+    ]
     lines.append({"command": "true", "id": "j1500", "batch": "b"})
 
     out = queuectl("enqueue", "-", input="\n".join(map(json.dumps, lines)))

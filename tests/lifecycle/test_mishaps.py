@@ -42,7 +42,9 @@ def test_a_name_in_failed_that_no_calendar_knows_is_rejected(queuectl, path):
         until(lambda: len(names(path, "rejected")) == 2)
 
 
-def test_settings_that_are_damaged_while_a_job_runs_do_not_make_it_run_again(queuectl, path, tmp_path):
+def test_settings_that_are_damaged_while_a_job_runs_do_not_make_it_run_again(
+    queuectl, path, tmp_path
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path) as workers:
         until(lambda: pids(tmp_path))
@@ -59,7 +61,9 @@ def vanish(directory):
     shutil.rmtree(directory.parent.with_name("vanishing"))
 
 
-@pytest.mark.parametrize("directory", ["logs", "results", "processing", "completed", "tmp", "failed", "ids"])
+@pytest.mark.parametrize(
+    "directory", ["logs", "results", "processing", "completed", "tmp", "failed", "ids"]
+)
 def test_a_directory_that_is_removed_under_running_workers_is_made_again(queuectl, path, directory):
     with Workers(path) as workers:
         workers.up()
@@ -94,7 +98,14 @@ def test_a_worker_may_be_started_where_it_must_not_read(tmp_path, queuectl, path
 
     # Without the right to override modes, root is like anybody else.
     script = f"setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search {sys.executable} -m queuectl worker start --drain"
-    subprocess.run(["sh", "-c", script], cwd=closed, env=environment(path), check=True, capture_output=True, timeout=50)
+    subprocess.run(
+        ["sh", "-c", script],
+        cwd=closed,
+        env=environment(path),
+        check=True,
+        capture_output=True,
+        timeout=50,
+    )
 
     assert ids_in(path, "completed") == ["a"]
 
@@ -128,7 +139,15 @@ def test_a_cancel_that_was_asked_for_before_everything_died_still_counts(queuect
 
 
 def test_a_cancel_during_the_grace_of_a_timeout_counts(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "--timeout", "0.3", "-c", f"trap 'touch {tmp_path}/term' TERM; while :; do sleep 0.02; done")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "--timeout",
+        "0.3",
+        "-c",
+        f"trap 'touch {tmp_path}/term' TERM; while :; do sleep 0.02; done",
+    )
     with Workers(path, "--set", "shutdown_grace=1.5"):
         until((tmp_path / "term").exists)
         queuectl("cancel", "a")
@@ -136,7 +155,9 @@ def test_a_cancel_during_the_grace_of_a_timeout_counts(queuectl, path, tmp_path)
     assert queuectl.json("show", "a")["runs"][-1]["outcome"] == "cancelled"
 
 
-def test_a_worker_that_outlived_its_supervisor_can_be_cancelled_and_stopped(queuectl, path, tmp_path):
+def test_a_worker_that_outlived_its_supervisor_can_be_cancelled_and_stopped(
+    queuectl, path, tmp_path
+):
     pidfile_job(queuectl, tmp_path)
     with Workers(path) as workers:
         until(lambda: pids(tmp_path))
@@ -179,13 +200,19 @@ def test_nohup_is_respected(queuectl, path):
 def test_the_log_may_go_to_a_pipe_that_closes(queuectl, path):
     queuectl("enqueue", "-", input='{"command":"true"}\n' * 30)
     command = f"{sys.executable} -m queuectl worker start --drain 2>&1 | head -1"
-    subprocess.run(["sh", "-c", command], env=environment(path), check=True, capture_output=True, timeout=50)
+    subprocess.run(
+        ["sh", "-c", command], env=environment(path), check=True, capture_output=True, timeout=50
+    )
     until(lambda: len(names(path, "completed")) == 30)
 
 
 def test_racing_first_enqueues_make_one_spool(path):
     racers = [
-        subprocess.Popen([sys.executable, "-m", "queuectl", "enqueue", "-c", "true"], env=environment(path), stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-m", "queuectl", "enqueue", "-c", "true"],
+            env=environment(path),
+            stderr=subprocess.PIPE,
+        )
         for _ in range(12)
     ]
     errors = [racer.communicate(timeout=50)[1] for racer in racers]
@@ -245,10 +272,18 @@ def test_closed_descriptors_are_no_obstacle(queuectl, path, redirection, words):
 def test_workers_may_be_started_with_closed_descriptors(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "cat; echo out; echo err >&2")
     subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m queuectl worker start --drain 0<&- 1>&- 2>&-"], env=environment(path), check=True, timeout=50
+        ["sh", "-c", f"{sys.executable} -m queuectl worker start --drain 0<&- 1>&- 2>&-"],
+        env=environment(path),
+        check=True,
+        timeout=50,
     )
 
-    assert queuectl.json("logs", "a") == {"id": "a", "attempt": 1, "stdout": "out\n", "stderr": "err\n"}
+    assert queuectl.json("logs", "a") == {
+        "id": "a",
+        "attempt": 1,
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
 
 
 def test_a_program_after_two_dashes_is_one_whatever_it_looks_like(queuectl):
@@ -258,14 +293,24 @@ def test_a_program_after_two_dashes_is_one_whatever_it_looks_like(queuectl):
 
 
 def test_options_before_a_command_of_worker_are_refused_instead_of_forgotten(queuectl):
-    assert "--count belongs behind 'start'" in queuectl.refusal("worker", "--count", "3", "start", code=2)
+    assert "--count belongs behind 'start'" in queuectl.refusal(
+        "worker", "--count", "3", "start", code=2
+    )
 
 
 def test_ctrl_c_while_it_loads_shows_no_traceback(queuectl, path):
     queuectl("init")
     for tenth in range(1, 12):
-        command = f"exec timeout -s INT 0.0{tenth:02} {sys.executable} -X importtime -m queuectl list"
-        done = subprocess.run(["sh", "-c", command], env=environment(path), capture_output=True, text=True, check=False)
+        command = (
+            f"exec timeout -s INT 0.0{tenth:02} {sys.executable} -X importtime -m queuectl list"
+        )
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env=environment(path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         # Before our first line has run there is nothing that we could do.
         assert "queuectl/cli" not in done.stderr.partition("Traceback")[2]
 
@@ -288,10 +333,20 @@ def test_a_second_stop_hurries_the_end_of_a_commands_children(queuectl, path, tm
 
 
 def test_logs_follow_a_job_that_was_put_back_and_runs_again(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"echo run $$; echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        f"echo run $$; echo $$ >> {tmp_path}/pids; until test -e {tmp_path}/go; do sleep 0.02; done",
+    )
     with Workers(path):
         until(lambda: pids(tmp_path))
-        follow = subprocess.Popen([sys.executable, "-m", "queuectl", "logs", "a", "-f"], stdout=subprocess.PIPE, env=environment(path))
+        follow = subprocess.Popen(
+            [sys.executable, "-m", "queuectl", "logs", "a", "-f"],
+            stdout=subprocess.PIPE,
+            env=environment(path),
+        )
         first = follow.stdout.readline()
         queuectl("worker", "stop", "--now")
     with Workers(path):
@@ -301,11 +356,15 @@ def test_logs_follow_a_job_that_was_put_back_and_runs_again(queuectl, path, tmp_
     assert [first, rest] == [f"run {pid}\n".encode() for pid in pids(tmp_path)]
 
 
-def test_workers_that_a_script_started_in_the_background_can_be_stopped_now(queuectl, path, tmp_path):
+def test_workers_that_a_script_started_in_the_background_can_be_stopped_now(
+    queuectl, path, tmp_path
+):
     """A shell without job control starts them with SIGINT and SIGQUIT ignored."""
     pidfile_job(queuectl, tmp_path)
     script = f"{sys.executable} -m queuectl worker start >/dev/null 2>&1 & echo $!"
-    pid = subprocess.run(["sh", "-c", script], env=environment(path), capture_output=True, text=True, check=True).stdout.strip()
+    pid = subprocess.run(
+        ["sh", "-c", script], env=environment(path), capture_output=True, text=True, check=True
+    ).stdout.strip()
     try:
         until(lambda: pids(tmp_path))
         assert queuectl("worker", "stop", "--now", "--timeout", "20") == f"stopped {pid}\n"

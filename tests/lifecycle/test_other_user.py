@@ -56,7 +56,9 @@ def worker(spool):
     """The process id of a worker, and the log."""
     log = Path(spool.path).parent / "log"
     with log.open("wb") as file:
-        supervisor = subprocess.Popen([*PREFIX, sys.executable, "-c", SCRIPT, spool.path], stderr=file, cwd="/")
+        supervisor = subprocess.Popen(
+            [*PREFIX, sys.executable, "-c", SCRIPT, spool.path], stderr=file, cwd="/"
+        )
     try:
         [record] = until(lambda: list(Path(spool.path, "workers").glob("*.json")))
         yield int(json.loads(until(record.read_text))["pid"]), log
@@ -94,7 +96,10 @@ def test_what_its_commands_print_is_kept(spool, worker):
 
     until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
     logs = Path(spool.path, "logs")
-    assert [(logs / f"a.1.{stream}").read_text() for stream in ("out", "err")] == ["said\n", "warned\n"]
+    assert [(logs / f"a.1.{stream}").read_text() for stream in ("out", "err")] == [
+        "said\n",
+        "warned\n",
+    ]
 
 
 def test_a_machine_without_room_for_a_process_costs_a_job_no_attempt(spool, worker):
@@ -106,13 +111,22 @@ def test_a_machine_without_room_for_a_process_costs_a_job_no_attempt(spool, work
     allow(pid, "1000")
 
     until(lambda: ids_in(Path(spool.path), "completed") == ["a"])
-    assert [word for word in ("stuck", "unstuck") for line in log.read_text().splitlines() if f'"{word}"' in line] == ["stuck", "unstuck"]
+    assert [
+        word
+        for word in ("stuck", "unstuck")
+        for line in log.read_text().splitlines()
+        if f'"{word}"' in line
+    ] == ["stuck", "unstuck"]
     assert [run.attempt for run in spool.runs("a")] == [1]
 
 
 def as_nobody(spool, *words):
     return subprocess.run(
-        [*PREFIX, sys.executable, "-m", "queuectl", "--spool", spool.path, *words], capture_output=True, text=True, cwd="/", check=False
+        [*PREFIX, sys.executable, "-m", "queuectl", "--spool", spool.path, *words],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
     )
 
 

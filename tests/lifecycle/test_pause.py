@@ -15,7 +15,9 @@ def workers(queuectl, path):
         yield workers
 
 
-def test_no_job_begins_while_the_spool_is_paused_and_resuming_is_noticed_at_once(queuectl, path, workers):
+def test_no_job_begins_while_the_spool_is_paused_and_resuming_is_noticed_at_once(
+    queuectl, path, workers
+):
     queuectl("enqueue", "--id", "first", "-c", "true")
     until(lambda: ids_in(path, "completed") == ["first"])
     queuectl("pause")
@@ -23,7 +25,11 @@ def test_no_job_begins_while_the_spool_is_paused_and_resuming_is_noticed_at_once
         queuectl("enqueue", "--id", f"job-{number}", "-c", "true")
     (path / "pending" / "drop.json").write_text(json.dumps({"command": "true", "id": "drop"}))
     status = queuectl.json("status")
-    assert (status["paused"], status["jobs"]["pending"], status["jobs"]["completed"]) == (True, 4, 1)
+    assert (status["paused"], status["jobs"]["pending"], status["jobs"]["completed"]) == (
+        True,
+        4,
+        1,
+    )
     assert "paused" in queuectl("status")
     assert len(workers.events("started")) == 1
 
@@ -33,7 +39,9 @@ def test_no_job_begins_while_the_spool_is_paused_and_resuming_is_noticed_at_once
     assert queuectl.json("status")["paused"] is False
 
 
-def test_a_job_that_runs_goes_on_and_cancelling_works_while_the_spool_is_paused(queuectl, path, tmp_path, workers):
+def test_a_job_that_runs_goes_on_and_cancelling_works_while_the_spool_is_paused(
+    queuectl, path, tmp_path, workers
+):
     queuectl("enqueue", "--id", "a", "-c", f"until test -e {tmp_path}/go; do sleep 0.02; done")
     queuectl("enqueue", "--id", "b", "-c", "sleep 600")
     until(lambda: ids_in(path, "processing") == ["a", "b"])

@@ -8,7 +8,15 @@ import pytest
 from queuectl import host
 from tests.support import Workers, ids_in, until
 
-ELSEWHERE = ["unshare", "--user", "--map-root-user", "--pid", "--mount-proc", "--fork", "--kill-child"]
+ELSEWHERE = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--mount-proc",
+    "--fork",
+    "--kill-child",
+]
 
 
 def _why_not():
@@ -43,7 +51,14 @@ def first_worker(queuectl):
     return queuectl.json("worker", "list")[0]["name"]
 
 
-@pytest.mark.parametrize("words", [lambda _: ["--all-hosts"], lambda _: ["--host", host.place().host], lambda q: [first_worker(q)]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        lambda _: ["--all-hosts"],
+        lambda _: ["--host", host.place().host],
+        lambda q: [first_worker(q)],
+    ],
+)
 def test_workers_elsewhere_are_stopped_through_the_spool(queuectl, path, elsewhere, words):
     queuectl("enqueue", "--id", "a", "-c", "sleep 0.3")
     until(lambda: ids_in(path, "processing") == ["a"])
@@ -75,7 +90,9 @@ def test_a_job_that_runs_elsewhere_is_cancelled_through_the_spool(queuectl, path
     until(lambda: ids_in(path, "dead") == ["a"])
 
 
-def test_a_name_that_fits_no_worker_or_those_of_several_supervisors_stops_nobody(queuectl, path, elsewhere):
+def test_a_name_that_fits_no_worker_or_those_of_several_supervisors_stops_nobody(
+    queuectl, path, elsewhere
+):
     with Workers(path) as workers:
         workers.up()
         assert "no worker 'x-1'" in queuectl.refusal("worker", "stop", "x-1", code=3)

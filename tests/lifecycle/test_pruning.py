@@ -54,7 +54,9 @@ def test_it_prunes_never_if_the_interval_is_0(path, old):
     with Workers(path, "--set", "prune_interval=0", "--set", "heartbeat_interval=0.5") as workers:
         workers.up()
         os.utime(path / "workers" / f"{workers.records()[0]['worker']}.json", (0, 0))
-        until(lambda: all(file.stat().st_mtime > 0 for file in (path / "workers").glob("*.json")))  # a heartbeat later
+        until(
+            lambda: all(file.stat().st_mtime > 0 for file in (path / "workers").glob("*.json"))
+        )  # a heartbeat later
     assert len(names(path, "completed")) == 1
     assert not list(path.glob("pruned.*"))
 

@@ -32,7 +32,9 @@ def test_run_prints_what_the_job_prints_and_ends_with_its_code(queuectl, path, c
 def test_run_shows_the_output_while_the_job_runs(queuectl, path, tmp_path):
     queuectl("init")
     with Workers(path):
-        process = start(path, "-c", f"echo begun; until test -e {tmp_path}/go; do sleep 0.02; done; echo over")
+        process = start(
+            path, "-c", f"echo begun; until test -e {tmp_path}/go; do sleep 0.02; done; echo over"
+        )
         assert process.stdout.readline() == "begun\n"
         (tmp_path / "go").touch()
         out, _ = process.communicate(timeout=30)
@@ -42,7 +44,11 @@ def test_run_shows_the_output_while_the_job_runs(queuectl, path, tmp_path):
 def test_run_goes_on_through_the_retries(queuectl, path, tmp_path):
     queuectl("config", "set", "backoff_max", "0")
     with Workers(path):
-        done = queuectl.run("run", "-c", f"echo try $QUEUECTL_ATTEMPT; test -e {tmp_path}/x || {{ touch {tmp_path}/x; exit 1; }}")
+        done = queuectl.run(
+            "run",
+            "-c",
+            f"echo try $QUEUECTL_ATTEMPT; test -e {tmp_path}/x || {{ touch {tmp_path}/x; exit 1; }}",
+        )
 
     assert (done.returncode, done.stdout) == (0, "try 1\ntry 2\n")
 
@@ -50,7 +56,9 @@ def test_run_goes_on_through_the_retries(queuectl, path, tmp_path):
 def test_an_interrupt_cancels_the_job_that_runs_and_shows_its_last_words_once(queuectl, path):
     queuectl("init")
     with Workers(path):
-        process = start(path, "-c", "trap 'echo bye; exit' TERM; echo begun; while :; do sleep 0.02; done")
+        process = start(
+            path, "-c", "trap 'echo bye; exit' TERM; echo begun; while :; do sleep 0.02; done"
+        )
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -125,11 +133,25 @@ def test_logs_shows_one_stream_or_all_attempts(queuectl, tried):
 
 
 def test_logs_as_json(queuectl, tried):
-    assert queuectl.json("logs", "a") == {"id": "a", "attempt": 2, "stdout": "out2\n", "stderr": "err2"}
-    assert queuectl.json("logs", "a", "--stderr", "--attempt", "1") == {"id": "a", "attempt": 1, "stderr": "err1"}
-    assert [record["stdout"] for record in queuectl.json("logs", "a", "--all")] == ["out1\n", "out2\n"]
+    assert queuectl.json("logs", "a") == {
+        "id": "a",
+        "attempt": 2,
+        "stdout": "out2\n",
+        "stderr": "err2",
+    }
+    assert queuectl.json("logs", "a", "--stderr", "--attempt", "1") == {
+        "id": "a",
+        "attempt": 1,
+        "stderr": "err1",
+    }
+    assert [record["stdout"] for record in queuectl.json("logs", "a", "--all")] == [
+        "out1\n",
+        "out2\n",
+    ]
 
 
-@pytest.mark.parametrize("words", [["--follow", "--json"], ["--follow", "--all"], ["--all", "--attempt", "1"]])
+@pytest.mark.parametrize(
+    "words", [["--follow", "--json"], ["--follow", "--all"], ["--all", "--attempt", "1"]]
+)
 def test_logs_refuses_what_does_not_go_together(queuectl, tried, words):
     assert "use it without" in queuectl.refusal("logs", "a", *words, code=2)

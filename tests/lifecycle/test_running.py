@@ -31,8 +31,18 @@ def run(queuectl):
 def test_a_run_is_recorded_with_everything(run, path):
     record, last = run(command="echo out; echo err >&2; exit 7", name="seven", meta={"k": [1]})
 
-    assert (record["state"], record["name"], record["meta"], record["attempts"]) == ("dead", "seven", {"k": [1]}, 1)
-    assert (last["outcome"], last["exit_code"], last["signal"], last["reason"]) == ("failed", 7, None, "exit code 7")
+    assert (record["state"], record["name"], record["meta"], record["attempts"]) == (
+        "dead",
+        "seven",
+        {"k": [1]},
+        1,
+    )
+    assert (last["outcome"], last["exit_code"], last["signal"], last["reason"]) == (
+        "failed",
+        7,
+        None,
+        "exit code 7",
+    )
     assert (last["stdout_tail"], last["stderr_tail"]) == ("out\n", "err\n")
     assert last["to"] == record["file"]
     assert last["claim"].startswith("processing/")
@@ -54,7 +64,9 @@ def test_empty_logs_are_removed(run, path):
 
 
 def test_the_command_sees_who_it_is(run, path):
-    _, last = run(command="echo $QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT $QUEUECTL_WORKER $QUEUECTL_SPOOL")
+    _, last = run(
+        command="echo $QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT $QUEUECTL_WORKER $QUEUECTL_SPOOL"
+    )
 
     assert last["stdout_tail"] == f"a 1 {last['worker']} {path}\n"
 
@@ -66,10 +78,17 @@ def test_a_list_runs_without_a_shell(run):
 
 
 def test_cwd_env_and_stdin_reach_the_command(run, tmp_path):
-    _, last = run(command="pwd; echo $COLOUR; cat", cwd=str(tmp_path), env={"COLOUR": "blue"}, stdin="from stdin" * 10000)
+    _, last = run(
+        command="pwd; echo $COLOUR; cat",
+        cwd=str(tmp_path),
+        env={"COLOUR": "blue"},
+        stdin="from stdin" * 10000,
+    )
 
     assert last["stdout_tail"].endswith("from stdin")
-    assert (tmp_path / "spool" / "logs" / "a.1.out").read_text() == f"{tmp_path}\nblue\n" + "from stdin" * 10000
+    assert (
+        tmp_path / "spool" / "logs" / "a.1.out"
+    ).read_text() == f"{tmp_path}\nblue\n" + "from stdin" * 10000
 
 
 def test_without_stdin_the_command_reads_nothing(run):
@@ -109,19 +128,27 @@ def test_what_cannot_be_started_is_a_failure_with_a_reason(run, queuectl, comman
 def test_a_missing_directory_is_a_failure_with_a_reason(run):
     _, last = run(command="true", cwd="/no/such/place")
 
-    assert (last["outcome"], last["reason"]) == ("failed", "cannot enter the directory /no/such/place: No such file or directory")
+    assert (last["outcome"], last["reason"]) == (
+        "failed",
+        "cannot enter the directory /no/such/place: No such file or directory",
+    )
 
 
 def test_a_command_that_a_signal_ended_says_which(run, queuectl):
     _, last = run(command="kill -9 $$")
 
-    assert (last["signal"], last["exit_code"], last["reason"]) == (9, None, "ended by signal 9 (SIGKILL)")
+    assert (last["signal"], last["exit_code"], last["reason"]) == (
+        9,
+        None,
+        "ended by signal 9 (SIGKILL)",
+    )
     queuectl("wait", "a", code=137)
 
 
 def test_a_timeout_ends_the_command_and_its_children(run, queuectl, tmp_path):
     _, last = run(
-        command=f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/child; while :; do sleep 0.05; done' & wait; wait", timeout=0.5
+        command=f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/child; while :; do sleep 0.05; done' & wait; wait",
+        timeout=0.5,
     )
 
     assert last["outcome"] == "timeout"
@@ -132,7 +159,9 @@ def test_a_timeout_ends_the_command_and_its_children(run, queuectl, tmp_path):
 
 
 def test_a_command_that_ends_at_term_is_not_killed(run):
-    _, last = run(command="trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", timeout=0.5)
+    _, last = run(
+        command="trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", timeout=0.5
+    )
 
     assert (last["outcome"], last["stdout_tail"], last["signal"]) == ("timeout", "up\nbye\n", None)
 
@@ -178,7 +207,13 @@ def test_the_command_has_default_signals_and_its_own_process_group(run):
 
 
 def test_the_command_has_no_terminal_although_its_supervisor_has(queuectl, path):
-    queuectl("enqueue", "--id", "a", "-c", "(: < /dev/tty) 2> /dev/null && echo yes || echo none; ps -o tpgid= -p $$")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        "(: < /dev/tty) 2> /dev/null && echo yes || echo none; ps -o tpgid= -p $$",
+    )
     master, slave = pty.openpty()
     with os.fdopen(slave) as terminal:
         words = [sys.executable, "-m", "queuectl", "worker", "start", "--drain"]
@@ -204,9 +239,19 @@ def test_no_descriptor_of_ours_reaches_the_command(run):
 
 
 def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"echo first; until test -e {tmp_path}/go; do sleep 0.01; done; echo last")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        f"echo first; until test -e {tmp_path}/go; do sleep 0.01; done; echo last",
+    )
     with Workers(path):
-        follow = subprocess.Popen([sys.executable, "-m", "queuectl", "logs", "a", "-f"], stdout=subprocess.PIPE, env=environment(path))
+        follow = subprocess.Popen(
+            [sys.executable, "-m", "queuectl", "logs", "a", "-f"],
+            stdout=subprocess.PIPE,
+            env=environment(path),
+        )
         assert follow.stdout.readline() == b"first\n"
         (tmp_path / "go").touch()
         assert follow.communicate(timeout=30)[0] == b"last\n"
@@ -214,10 +259,18 @@ def test_logs_follow_a_running_job_to_its_end(queuectl, path, tmp_path):
 
 
 def test_logs_follow_from_the_last_lines_on(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"seq 5; until test -e {tmp_path}/go; do sleep 0.01; done; seq 6 8")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        f"seq 5; until test -e {tmp_path}/go; do sleep 0.01; done; seq 6 8",
+    )
     log = path / "logs" / "a.1.out"
     with Workers(path):
-        until(lambda: log.exists() and log.read_text() == "1\n2\n3\n4\n5\n")  # a log gets its name when its job lasts
+        until(
+            lambda: log.exists() and log.read_text() == "1\n2\n3\n4\n5\n"
+        )  # a log gets its name when its job lasts
         words = [sys.executable, "-m", "queuectl", "logs", "a", "-f", "-n", "2"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment(path)) as follow:
             assert [follow.stdout.readline(), follow.stdout.readline()] == [b"4\n", b"5\n"]
@@ -236,24 +289,43 @@ def test_logs_of_the_last_lines_begin_where_these_do(run, queuectl, path, end):
         found = queuectl.json("logs", "a", "-n", str(lines))
         assert found["stdout"] == ("\n".join(said[-lines:]) + end if lines else "")
         assert found["stderr"] == ("?" if lines else "")
-    assert queuectl("logs", "a", "--all", "-n", "1") == "==> attempt 1, stdout <==\nz\n==> attempt 1, stderr <==\n?\n"
+    assert (
+        queuectl("logs", "a", "--all", "-n", "1")
+        == "==> attempt 1, stdout <==\nz\n==> attempt 1, stderr <==\n?\n"
+    )
 
 
 def test_logs_of_an_earlier_attempt_are_kept(queuectl):
-    queuectl("enqueue", "--id", "a", "--max-retries", "2", "-c", "echo attempt $QUEUECTL_ATTEMPT; exit 1")
+    queuectl(
+        "enqueue", "--id", "a", "--max-retries", "2", "-c", "echo attempt $QUEUECTL_ATTEMPT; exit 1"
+    )
 
     queuectl("worker", "start", "--drain", "--set", "backoff_max=0")
 
     assert queuectl("logs", "a", "--attempt", "1") == "attempt 1\n"
     assert queuectl("logs", "a") == "attempt 2\n"
-    assert queuectl.json("logs", "a") == {"id": "a", "attempt": 2, "stdout": "attempt 2\n", "stderr": ""}
+    assert queuectl.json("logs", "a") == {
+        "id": "a",
+        "attempt": 2,
+        "stdout": "attempt 2\n",
+        "stderr": "",
+    }
     assert "no attempt 3" in queuectl.refusal("logs", "a", "--attempt", "3", code=1)
 
 
 def test_a_job_enqueued_from_the_command_line_runs_where_it_was_enqueued(queuectl, tmp_path):
     here = tmp_path / "here"
     here.mkdir()
-    queuectl("enqueue", "--id", "a", "-c", "pwd; echo $VIRTUAL_ENV $SECRET", cwd=here, VIRTUAL_ENV="/venv", SECRET="x")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        "pwd; echo $VIRTUAL_ENV $SECRET",
+        cwd=here,
+        VIRTUAL_ENV="/venv",
+        SECRET="x",
+    )
     queuectl("worker", "start", "--drain", VIRTUAL_ENV="/other", SECRET="y")
 
     assert queuectl("logs", "a") == f"{here}\n/venv y\n"
@@ -269,10 +341,22 @@ def test_strict_durability_works_the_same(queuectl, path):
 
 
 def test_what_a_job_left_behind_writes_into_no_log_of_a_later_one(queuectl, path, tmp_path):
-    queuectl("enqueue", "--id", "a", "-c", f"(until test -e {tmp_path}/go; do sleep 0.02; done; echo late; touch {tmp_path}/said) &")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        f"(until test -e {tmp_path}/go; do sleep 0.02; done; echo late; touch {tmp_path}/said) &",
+    )
     with Workers(path):
         until(lambda: ids_in(path, "completed") == ["a"])
-        queuectl("enqueue", "--id", "b", "-c", f"touch {tmp_path}/go; until test -e {tmp_path}/said; do sleep 0.02; done; echo mine")
+        queuectl(
+            "enqueue",
+            "--id",
+            "b",
+            "-c",
+            f"touch {tmp_path}/go; until test -e {tmp_path}/said; do sleep 0.02; done; echo mine",
+        )
         until(lambda: ids_in(path, "completed") == ["a", "b"])
     assert queuectl("logs", "b") == "mine\n"
 
@@ -286,5 +370,7 @@ def test_a_quick_command_that_prints_more_than_allowed_fails_too(queuectl):
 
     [run] = queuectl.json("show", "a")["runs"]
     assert (run["outcome"], run["reason"]) == ("failed", "printed more than max_output allows")
-    assert queuectl.run("wait", "a").returncode  # 1; or 143, where the machine was so busy that we have ended it
+    assert queuectl.run(
+        "wait", "a"
+    ).returncode  # 1; or 143, where the machine was so busy that we have ended it
     queuectl("wait", "b")

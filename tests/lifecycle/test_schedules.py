@@ -9,7 +9,10 @@ from tests.support import Workers, ids_in, until
 
 
 def times(ids):
-    return [instant(re.sub(r".*-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", r"\1-\2-\3T\4:\5:\6Z", id)) for id in ids]
+    return [
+        instant(re.sub(r".*-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", r"\1-\2-\3T\4:\5:\6Z", id))
+        for id in ids
+    ]
 
 
 def test_each_tick_is_one_job_however_many_supervisors_there_are(queuectl, path, tmp_path):
@@ -17,7 +20,17 @@ def test_each_tick_is_one_job_however_many_supervisors_there_are(queuectl, path,
     with Workers(path, "--count", "2") as one, Workers(path, "--count", "2") as other:
         one.up(2)
         other.up(2)
-        queuectl("schedule", "add", "tick", "--every", "1s", "--catch-up", "all", "-c", f"echo $QUEUECTL_JOB_ID >> {tmp_path}/ran")
+        queuectl(
+            "schedule",
+            "add",
+            "tick",
+            "--every",
+            "1s",
+            "--catch-up",
+            "all",
+            "-c",
+            f"echo $QUEUECTL_JOB_ID >> {tmp_path}/ran",
+        )
         until(lambda: len(ids_in(path, "completed")) >= 5)
         queuectl("schedule", "pause", "tick")
         until(lambda: not ids_in(path, "pending") and not ids_in(path, "processing"))
@@ -61,7 +74,9 @@ def test_a_tick_that_is_due_is_run_by_a_drain_of_an_empty_spool(queuectl, path):
     assert not ids_in(path, "pending")
 
 
-def test_a_schedule_is_noticed_at_the_next_heartbeat_by_workers_that_are_busy(queuectl, path, tmp_path):
+def test_a_schedule_is_noticed_at_the_next_heartbeat_by_workers_that_are_busy(
+    queuectl, path, tmp_path
+):
     queuectl("config", "set", "heartbeat_interval", "0.5")
     queuectl("enqueue", "--id", "long", "-c", f"until test -e {tmp_path}/go; do sleep 0.02; done")
     with Workers(path):
@@ -102,13 +117,42 @@ def test_what_was_missed_is_made_up_by_the_next_worker_even_one_that_drains(queu
 
 def test_a_job_of_a_schedule_is_as_it_was_asked_for(queuectl, path, tmp_path):
     (tmp_path / "here").mkdir()
-    words = ["schedule", "add", "all", "--every", "1s", "--priority", "9", "--max-retries", "2", "--timeout", "5m", "--name", "mine"]
-    queuectl(*words, "--env", "A=1", "--", "sh", "-c", "echo $A $GIVEN; pwd", "--every", cwd=tmp_path / "here", GIVEN="x")
+    words = [
+        "schedule",
+        "add",
+        "all",
+        "--every",
+        "1s",
+        "--priority",
+        "9",
+        "--max-retries",
+        "2",
+        "--timeout",
+        "5m",
+        "--name",
+        "mine",
+    ]
+    queuectl(
+        *words,
+        "--env",
+        "A=1",
+        "--",
+        "sh",
+        "-c",
+        "echo $A $GIVEN; pwd",
+        "--every",
+        cwd=tmp_path / "here",
+        GIVEN="x",
+    )
     id = queuectl("schedule", "run", "all").strip()
     job = queuectl.json("show", id, "--show-env")
     assert job["command"] == ["sh", "-c", "echo $A $GIVEN; pwd", "--every"]
     assert (job["priority"], job["max_retries"], job["timeout"], job["name"]) == (9, 2, 300, "mine")
-    assert (job["cwd"], job["env"]["A"], "GIVEN" in job["env"]) == (str(tmp_path / "here"), "1", False)
+    assert (job["cwd"], job["env"]["A"], "GIVEN" in job["env"]) == (
+        str(tmp_path / "here"),
+        "1",
+        False,
+    )
 
     shown = queuectl.json("schedule", "show", "all")
     assert set(shown["job"]["env"].values()) == {None}
@@ -119,18 +163,53 @@ def test_listing_shows_when_what_and_how_it_is(queuectl, path):
     assert queuectl("init")
     assert queuectl("schedule", "list") == ""
     assert queuectl.json("schedule", "list") == []
-    queuectl("schedule", "add", "nightly", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--catch-up", "none", "-c", "make backup")
+    queuectl(
+        "schedule",
+        "add",
+        "nightly",
+        "--cron",
+        "30 2 * * *",
+        "--zone",
+        "Europe/Berlin",
+        "--catch-up",
+        "none",
+        "-c",
+        "make backup",
+    )
     queuectl("schedule", "add", "often", "--every", "90m", '{"command": ["echo", "a b"]}')
     queuectl("schedule", "pause", "often")
     (path / "schedules" / "bad.json").write_text("{")
 
     bad, nightly, often = queuectl.json("schedule", "list")
 
-    keys = ["name", "state", "cron", "every", "zone", "catch_up", "command", "next_at", "last_at", "created_at", "file", "reason"]
+    keys = [
+        "name",
+        "state",
+        "cron",
+        "every",
+        "zone",
+        "catch_up",
+        "command",
+        "next_at",
+        "last_at",
+        "created_at",
+        "file",
+        "reason",
+    ]
     assert list(bad) == list(nightly) == list(often) == keys
-    assert (nightly["state"], nightly["cron"], nightly["zone"], nightly["catch_up"]) == ("active", "30 2 * * *", "Europe/Berlin", "none")
+    assert (nightly["state"], nightly["cron"], nightly["zone"], nightly["catch_up"]) == (
+        "active",
+        "30 2 * * *",
+        "Europe/Berlin",
+        "none",
+    )
     assert nightly["next_at"][11:] in ("00:30:00.000000Z", "01:30:00.000000Z")
-    assert (often["state"], often["every"], often["command"], often["next_at"]) == ("paused", "1h30m", ["echo", "a b"], None)
+    assert (often["state"], often["every"], often["command"], often["next_at"]) == (
+        "paused",
+        "1h30m",
+        ["echo", "a b"],
+        None,
+    )
     assert (bad["state"], bad["cron"]) == ("damaged", None)
     assert "is not JSON" in bad["reason"]
     table = queuectl("schedule", "list")
@@ -143,16 +222,32 @@ def test_listing_shows_when_what_and_how_it_is(queuectl, path):
 
 def test_refusals_say_why_and_change_nothing(queuectl, path):
     queuectl("schedule", "add", "a", "--every", "1h", "-c", "true")
-    assert "already" in queuectl.refusal("schedule", "add", "a", "--every", "1h", "-c", "true", code=4)
-    assert "give one of cron and every" in queuectl.refusal("schedule", "add", "b", "-c", "true", code=2)
-    assert "an interval has none" in queuectl.refusal("schedule", "add", "b", "--every", "1h", "--zone", "UTC", "-c", "true", code=2)
-    assert "bad minute" in queuectl.refusal("schedule", "add", "b", "--cron", "99 * * * *", "-c", "true", code=2)
-    assert "no time zone" in queuectl.refusal("schedule", "add", "b", "--cron", "@daily", "--zone", "Mars", "-c", "true", code=2)
+    assert "already" in queuectl.refusal(
+        "schedule", "add", "a", "--every", "1h", "-c", "true", code=4
+    )
+    assert "give one of cron and every" in queuectl.refusal(
+        "schedule", "add", "b", "-c", "true", code=2
+    )
+    assert "an interval has none" in queuectl.refusal(
+        "schedule", "add", "b", "--every", "1h", "--zone", "UTC", "-c", "true", code=2
+    )
+    assert "bad minute" in queuectl.refusal(
+        "schedule", "add", "b", "--cron", "99 * * * *", "-c", "true", code=2
+    )
+    assert "no time zone" in queuectl.refusal(
+        "schedule", "add", "b", "--cron", "@daily", "--zone", "Mars", "-c", "true", code=2
+    )
     assert "what shall run?" in queuectl.refusal("schedule", "add", "b", "--every", "1h", code=2)
-    assert "what shall run?" in queuectl.refusal("schedule", "add", "b", "--every", "1h", "-c", "true", "--", "true", code=2)
-    assert "leave it out" in queuectl.refusal("schedule", "add", "b", "--every", "1h", '{"command": "true", "id": "x"}', code=2)
+    assert "what shall run?" in queuectl.refusal(
+        "schedule", "add", "b", "--every", "1h", "-c", "true", "--", "true", code=2
+    )
+    assert "leave it out" in queuectl.refusal(
+        "schedule", "add", "b", "--every", "1h", '{"command": "true", "id": "x"}', code=2
+    )
     assert "JSON object" in queuectl.refusal("schedule", "add", "b", "--every", "1h", "[1]", code=2)
-    assert "no name" in queuectl.refusal("schedule", "add", "b c", "--every", "1h", "-c", "true", code=2)
+    assert "no name" in queuectl.refusal(
+        "schedule", "add", "b c", "--every", "1h", "-c", "true", code=2
+    )
     for verb in ("show", "remove", "pause", "resume", "run"):
         assert "no schedule 'b'" in queuectl.refusal("schedule", verb, "b", code=3)
     assert [record["name"] for record in queuectl.json("schedule", "list")] == ["a"]
@@ -172,7 +267,17 @@ def test_pausing_resuming_and_removing_are_said(queuectl, path):
 
 
 def test_two_supervisors_make_up_what_was_missed_together(queuectl, path, tmp_path):
-    queuectl("schedule", "add", "often", "--every", "1m", "--catch-up", "all", "-c", f"echo $QUEUECTL_JOB_ID >> {tmp_path}/ran")
+    queuectl(
+        "schedule",
+        "add",
+        "often",
+        "--every",
+        "1m",
+        "--catch-up",
+        "all",
+        "-c",
+        f"echo $QUEUECTL_JOB_ID >> {tmp_path}/ran",
+    )
     file = path / "schedules" / "often.json"
     record = json.loads(file.read_text())
     began = instant(record["created_at"]) - 200 * 60

@@ -48,7 +48,11 @@ def test_files_of_others_are_rejected_and_never_run(queuectl, path, tmp_path):
         until(lambda: len(names(path, "rejected")) == 4)
 
     assert not (tmp_path / "ran").exists()
-    reasons = [(path / "rejected" / name).read_text() for name in names(path, "rejected") if name.endswith(".reason")]
+    reasons = [
+        (path / "rejected" / name).read_text()
+        for name in names(path, "rejected")
+        if name.endswith(".reason")
+    ]
     assert all("belongs to user 65534" in reason for reason in reasons)
 
 
@@ -86,7 +90,16 @@ def test_everything_in_a_spool_is_for_its_owner_alone(queuectl, path):
 def test_an_id_that_points_elsewhere_touches_nothing(queuectl, path, tmp_path, id):
     queuectl("enqueue", "--id", "a", "-c", "true")
     before = sorted(tmp_path.rglob("*"))
-    for verb in (["show"], ["logs"], ["cancel"], ["remove"], ["wait"], ["dlq", "retry"], ["dlq", "purge", "--yes"], ["dlq", "show"]):
+    for verb in (
+        ["show"],
+        ["logs"],
+        ["cancel"],
+        ["remove"],
+        ["wait"],
+        ["dlq", "retry"],
+        ["dlq", "purge", "--yes"],
+        ["dlq", "show"],
+    ):
         queuectl.refusal(*verb, "--", id, code=3)
     queuectl.refusal("enqueue", "--id=" + id, "-c", "true", code=2)
 

@@ -43,10 +43,15 @@ def test_the_unit_starts_these_workers_and_the_commands_are_said(queuectl, path,
     done = queuectl.run("worker", "install", "--user", "--count", "3", "--set", "max-retries=7")
 
     assert done.stdout == f"{unit}\n"
-    assert "systemctl --user daemon-reload && systemctl --user enable --now queuectl.service" in done.stderr
+    assert (
+        "systemctl --user daemon-reload && systemctl --user enable --now queuectl.service"
+        in done.stderr
+    )
     assert "loginctl enable-linger" in done.stderr
     [command] = lines(unit.read_text(), "ExecStart")
-    assert command.endswith(f" -P -m queuectl --spool {path} worker start --count 3 --log-format text --set max-retries=7")
+    assert command.endswith(
+        f" -P -m queuectl --spool {path} worker start --count 3 --log-format text --set max-retries=7"
+    )
     assert lines(unit.read_text(), "RequiresMountsFor") == [str(path)]
     assert lines(unit.read_text(), "WantedBy") == ["default.target"]
     assert lines(unit.read_text(), "User") == []
@@ -89,10 +94,21 @@ def test_any_printable_path_comes_through_as_it_is(tmp_path, kind, name):
     text = (units / "queuectl.service").read_text()
 
     [command] = lines(text, "ExecStart")
-    words = [re.sub(r"\\(.)", r"\1", word[1:-1] if word[0] == '"' else word) for word in re.findall(r'"(?:\\.|[^"\\])*"|\S+', command)]
-    assert words[words.index("--spool") + 1].replace("%%", "%").replace("$$", "$") == str(tmp_path / name)
+    words = [
+        re.sub(r"\\(.)", r"\1", word[1:-1] if word[0] == '"' else word)
+        for word in re.findall(r'"(?:\\.|[^"\\])*"|\S+', command)
+    ]
+    assert words[words.index("--spool") + 1].replace("%%", "%").replace("$$", "$") == str(
+        tmp_path / name
+    )
     if ANALYZE and kind == "--system":  # for --user it needs a session
-        done = subprocess.run([ANALYZE, "verify", str(units / "queuectl.service")], capture_output=True, text=True, timeout=50, check=False)
+        done = subprocess.run(
+            [ANALYZE, "verify", str(units / "queuectl.service")],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
         complaints = [line for line in done.stderr.splitlines() if "queuectl.service" in line]
         assert (done.returncode, complaints) == (0, [])
 
@@ -101,7 +117,9 @@ def test_a_path_that_no_unit_can_hold_is_refused(tmp_path):
     queuectl = Command(tmp_path / "new\nline")
     queuectl("init")
 
-    assert "cannot be written into a unit" in queuectl.refusal("worker", "install", "--user", "--directory", str(tmp_path), code=1)
+    assert "cannot be written into a unit" in queuectl.refusal(
+        "worker", "install", "--user", "--directory", str(tmp_path), code=1
+    )
     assert not (tmp_path / "queuectl.service").exists()
 
 
@@ -111,7 +129,9 @@ def test_a_unit_that_says_other_things_is_replaced_by_force_only(queuectl, unit)
     first = unit.read_text()
     assert queuectl.run("worker", "install", "--user").stderr.startswith("it was there already")
 
-    assert "--force replaces it" in queuectl.refusal("worker", "install", "--user", "--count", "2", code=1)
+    assert "--force replaces it" in queuectl.refusal(
+        "worker", "install", "--user", "--count", "2", code=1
+    )
     assert unit.read_text() == first
     queuectl("worker", "install", "--user", "--count", "2", "--force")
     assert "--count 2 " in unit.read_text()
@@ -122,7 +142,9 @@ def test_a_unit_of_somebody_else_is_left_alone(queuectl, unit):
     unit.parent.mkdir(parents=True)
     unit.write_text("[Unit]\n")
 
-    assert "not written by queuectl" in queuectl.refusal("worker", "install", "--user", "--force", code=1)
+    assert "not written by queuectl" in queuectl.refusal(
+        "worker", "install", "--user", "--force", code=1
+    )
     assert "not written by queuectl" in queuectl.refusal("worker", "uninstall", "--user", code=1)
     assert unit.read_text() == "[Unit]\n"
 
@@ -136,9 +158,14 @@ def test_uninstall_removes_what_install_wrote(queuectl, unit):
     done = queuectl.run("worker", "uninstall", "--user", "--name", "lab")
 
     assert done.stdout == f"removed {named}\n"
-    assert "systemctl --user disable --now queuectl-lab.service && systemctl --user daemon-reload" in done.stderr
+    assert (
+        "systemctl --user disable --now queuectl-lab.service && systemctl --user daemon-reload"
+        in done.stderr
+    )
     assert not named.exists()
-    assert "there is no" in queuectl.refusal("worker", "uninstall", "--user", "--name", "lab", code=1)
+    assert "there is no" in queuectl.refusal(
+        "worker", "uninstall", "--user", "--name", "lab", code=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +194,9 @@ def test_now_runs_systemctl_and_says_what_failed(queuectl, unit, tmp_path):
     queuectl("init")
     bin = tmp_path / "bin"
     bin.mkdir()
-    (bin / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n! [ -e {tmp_path}/fail ]\n')
+    (bin / "systemctl").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n! [ -e {tmp_path}/fail ]\n'
+    )
     (bin / "systemctl").chmod(0o755)
     found = f"{bin}:{os.environ['PATH']}"
 

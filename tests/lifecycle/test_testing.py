@@ -25,7 +25,9 @@ def run(pytester, monkeypatch):
 
     def run(code):
         pytester.makepyfile(code)
-        return pytester.runpytest_subprocess("-p", "queuectl.pytest_plugin", "-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess(
+            "-p", "queuectl.pytest_plugin", "-p", "no:cacheprovider"
+        )
 
     return run
 
@@ -83,7 +85,9 @@ def test_pytest_finds_the_plugin_by_itself():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"queuectl": "queuectl.pytest_plugin"}
 
-    for point in importlib.metadata.entry_points(group="pytest11", name="queuectl"):  # installed before there was one: none
+    for point in importlib.metadata.entry_points(
+        group="pytest11", name="queuectl"
+    ):  # installed before there was one: none
         assert point.load().queuectl_spool
 
 

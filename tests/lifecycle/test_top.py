@@ -18,7 +18,9 @@ from tests.terminal import Terminal
 def test_watching_on_a_pipe_prints_one_status_after_the_other_without_escape_codes(queuectl, path):
     queuectl("enqueue", "--id", "a", "-c", "true")
     words = [sys.executable, "-m", "queuectl", "status", "--watch", "0.1"]
-    with subprocess.Popen(words, env=environment(path), stdout=subprocess.PIPE, text=True) as watcher:
+    with subprocess.Popen(
+        words, env=environment(path), stdout=subprocess.PIPE, text=True
+    ) as watcher:
         first = "".join(iter(watcher.stdout.readline, "\n"))
         queuectl("enqueue", "--id", "b", "-c", "true")
         until(lambda: "pending     2\n" in iter(watcher.stdout.readline, "\n"))
@@ -30,7 +32,13 @@ def test_watching_on_a_pipe_prints_one_status_after_the_other_without_escape_cod
 
 def test_watching_on_a_terminal_repaints_until_it_is_interrupted(queuectl, path):
     queuectl("init")
-    terminal = pexpect.spawn(sys.executable, ["-m", "queuectl", "status", "--watch"], env=environment(path), timeout=20, encoding="utf-8")
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "queuectl", "status", "--watch"],
+        env=environment(path),
+        timeout=20,
+        encoding="utf-8",
+    )
     try:
         for _ in range(2):
             terminal.expect_exact("\x1b[H\x1b[2J")
@@ -46,7 +54,9 @@ def test_watching_on_a_terminal_repaints_until_it_is_interrupted(queuectl, path)
 def test_watching_ends_when_the_spool_is_gone(queuectl, path):
     queuectl("init")
     words = [sys.executable, "-m", "queuectl", "status", "--watch", "0.1"]
-    with subprocess.Popen(words, env=environment(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
+    with subprocess.Popen(
+        words, env=environment(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watcher:
         assert watcher.stdout.readline().startswith("spool ")
         path.rename(path.with_name("elsewhere"))
         _, said = watcher.communicate(timeout=20)
@@ -66,7 +76,13 @@ def test_a_watch_that_cannot_be_is_refused(queuectl, words):
 def busy(queuectl, path, tmp_path):
     """A worker, a job that runs until `go` is there, and jobs that wait for each kind of reason."""
     queuectl(
-        "enqueue", "--id", "runner", "--name", "nightly", "-c", f"echo one; until test -e {tmp_path}/go; do sleep 0.05; done; echo two"
+        "enqueue",
+        "--id",
+        "runner",
+        "--name",
+        "nightly",
+        "-c",
+        f"echo one; until test -e {tmp_path}/go; do sleep 0.05; done; echo two",
     )
     with Workers(path, "--set", "backoff_base=1000"):
         until(lambda: ids_in(path, "processing") == ["runner"])
@@ -80,13 +96,24 @@ def busy(queuectl, path, tmp_path):
 def test_everything_is_on_one_screen(busy, path, queuectl):
     with Terminal(path, "top") as terminal:
         terminal.shows(
-            "processing 1", "pending 2", "held 1", "completed 0", "ended a minute", "RUNNING 1", "WAITING 3", "WORKERS 1, 1 busy"
+            "processing 1",
+            "pending 2",
+            "held 1",
+            "completed 0",
+            "ended a minute",
+            "RUNNING 1",
+            "WAITING 3",
+            "WORKERS 1, 1 busy",
         )
 
         [worker] = queuectl.json("worker", "list")
         assert worker["name"] in terminal.line("runs runner")
-        assert re.search(r"> runner +processing +p5 +1/3 +\d:\d\d +nightly: echo one;", terminal.line("echo one"))
-        assert re.search(r"  next +pending +p5 +0/3 +ready \d+s +echo 日本語 \$HOME", terminal.line("next"))
+        assert re.search(
+            r"> runner +processing +p5 +1/3 +\d:\d\d +nightly: echo one;", terminal.line("echo one")
+        )
+        assert re.search(
+            r"  next +pending +p5 +0/3 +ready \d+s +echo 日本語 \$HOME", terminal.line("next")
+        )
         assert re.search(r"  later +pending +p5 +0/3 +due in 1h +true", terminal.line("later"))
         assert re.search(r"  heldone +held +p5 +0/3 +held +true", terminal.line("heldone"))
         assert "1 wait for their time" in terminal.text
@@ -106,7 +133,9 @@ def test_a_log_is_followed_while_it_grows_and_into_the_next_job(busy, path, tmp_
 
 
 def test_a_log_shows_the_end_and_scrolls_back(queuectl, path):
-    queuectl("enqueue", "--id", "a", "--max-retries", "1", "-c", "seq 1000 | sed s/^/line-/ >&2; exit 3")
+    queuectl(
+        "enqueue", "--id", "a", "--max-retries", "1", "-c", "seq 1000 | sed s/^/line-/ >&2; exit 3"
+    )
     queuectl("worker", "start", "--drain")
     with Terminal(path, "top", lines=12) as terminal:
         terminal.shows("DEAD 1", "exit code 3")
@@ -139,7 +168,9 @@ def test_a_job_is_cancelled_only_after_a_yes(busy, path):
 
 
 @pytest.mark.parametrize(("no_color", "is_colourful"), [("", True), ("1", False)])
-def test_colours_are_shown_unless_they_are_forbidden_and_an_empty_word_forbids_nothing(queuectl, path, no_color, is_colourful):
+def test_colours_are_shown_unless_they_are_forbidden_and_an_empty_word_forbids_nothing(
+    queuectl, path, no_color, is_colourful
+):
     queuectl("enqueue", "--id", "a", "-c", "true")
     queuectl("cancel", "a")
     with Terminal(path, "top", NO_COLOR=no_color) as terminal:
@@ -301,7 +332,10 @@ def test_a_spool_that_goes_away_is_said_and_one_that_comes_back_is_shown(queuect
 
 
 def tree(path):
-    return {str(file): (file.lstat().st_mtime_ns, file.lstat().st_size) for file in [path, *path.rglob("*")]}
+    return {
+        str(file): (file.lstat().st_mtime_ns, file.lstat().st_size)
+        for file in [path, *path.rglob("*")]
+    }
 
 
 def test_looking_changes_nothing(queuectl, path):
@@ -324,5 +358,9 @@ def test_without_a_terminal_or_a_spool_it_is_refused(queuectl, path):
     assert "no spool at" in Terminal.refusal(path, "top")
     queuectl("init")
     assert "status --watch" in queuectl.refusal("top", code=1)
-    assert "cannot paint a terminal of the kind 'dumb'" in Terminal.refusal(path, "top", TERM="dumb")
-    assert "cannot paint a terminal of the kind 'no-such'" in Terminal.refusal(path, "top", TERM="no-such")
+    assert "cannot paint a terminal of the kind 'dumb'" in Terminal.refusal(
+        path, "top", TERM="dumb"
+    )
+    assert "cannot paint a terminal of the kind 'no-such'" in Terminal.refusal(
+        path, "top", TERM="no-such"
+    )

@@ -25,16 +25,24 @@ def crowd(tmp_path):
     room, log = tmp_path / "room", tmp_path / "crowds"
     room.mkdir()
     log.touch()
-    return CROWD.format(room=room, log=log), lambda: (max(map(int, log.read_text().split())), len(log.read_text().split()))
+    return CROWD.format(room=room, log=log), lambda: (
+        max(map(int, log.read_text().split())),
+        len(log.read_text().split()),
+    )
 
 
-def test_a_limit_holds_among_two_supervisors_and_does_not_keep_others_from_running(queuectl, path, tmp_path):
+def test_a_limit_holds_among_two_supervisors_and_does_not_keep_others_from_running(
+    queuectl, path, tmp_path
+):
     command, crowds = crowd(tmp_path)
     queuectl("config", "set", "limit.few", "2")
     Spool(path).enqueue_all([{"command": command, "limit": "few", "priority": 9}] * 40)
     Spool(path).enqueue_all([{"command": f"ls {path}/completed | wc -l >> {tmp_path}/others"}] * 20)
 
-    with Workers(path, "--count", "3", "--drain") as one, Workers(path, "--count", "3", "--drain") as two:
+    with (
+        Workers(path, "--count", "3", "--drain") as one,
+        Workers(path, "--count", "3", "--drain") as two,
+    ):
         assert (one.process.wait(50), two.process.wait(50)) == (0, 0)
 
     assert crowds() == (2, 40)
@@ -50,12 +58,19 @@ def test_a_killed_workers_token_comes_back_and_the_limit_holds(queuectl, path, t
     queuectl(
         "enqueue",
         "-",
-        input="\n".join(json.dumps({"command": f"until test -e {flag}; do sleep 0.02; done", "limit": "few"}) for _ in range(5)),
+        input="\n".join(
+            json.dumps({"command": f"until test -e {flag}; do sleep 0.02; done", "limit": "few"})
+            for _ in range(5)
+        ),
     )
     with Workers(path, "--count", "3") as workers:
         workers.up(3)
         until(lambda: len(ids_in(path, "processing")) == 2 and len(ids_in(path, "blocked")) == 3)
-        busy = next(record for record in workers.records() if any((path / "processing" / record["worker"]).glob("*.token")))
+        busy = next(
+            record
+            for record in workers.records()
+            if any((path / "processing" / record["worker"]).glob("*.token"))
+        )
         os.kill(busy["pid"], signal.SIGKILL)
         until(lambda: workers.events("rescued"))
         until(lambda: len(list((path / "processing").glob("*/few.*.token"))) == 2)
@@ -107,11 +122,20 @@ def test_of_many_who_enqueue_one_key_at_once_one_wins(path):
 
 def test_a_key_is_free_again_as_soon_as_its_job_has_ended(queuectl, path):
     queuectl("enqueue", '{"command": "true", "unique": "reindex", "id": "a"}')
-    assert "held by job a, which is pending" in queuectl.refusal("enqueue", '{"command": "true", "unique": "reindex"}', code=4)
+    assert "held by job a, which is pending" in queuectl.refusal(
+        "enqueue", '{"command": "true", "unique": "reindex"}', code=4
+    )
     with Workers(path) as workers:
         workers.up()
         until(lambda: ids_in(path, "completed") == ["a"])
-        until(lambda: queuectl.run("enqueue", '{"command": "true", "unique": "reindex", "id": "b"}').returncode == 0)
+        until(
+            lambda: (
+                queuectl.run(
+                    "enqueue", '{"command": "true", "unique": "reindex", "id": "b"}'
+                ).returncode
+                == 0
+            )
+        )
         until(lambda: ids_in(path, "completed") == ["a", "b"])
 
 
@@ -124,7 +148,10 @@ def test_a_graph_of_jobs_runs_in_its_order_on_two_supervisors(queuectl, path, tm
         before = ids
     queuectl("enqueue", "-", input="\n".join(map(json.dumps, reversed(jobs))))
 
-    with Workers(path, "--count", "2", "--drain") as one, Workers(path, "--count", "2", "--drain") as two:
+    with (
+        Workers(path, "--count", "2", "--drain") as one,
+        Workers(path, "--count", "2", "--drain") as two,
+    ):
         assert (one.process.wait(50), two.process.wait(50)) == (0, 0)
 
     assert len(ids_in(path, "completed")) == 20
@@ -140,7 +167,12 @@ def test_the_dead_take_those_that_wait_for_them_along(queuectl, path):
         ("d", {"after_failed": "a"}),
         ("e", {"after_any": ["a", "b"]}),
     ):
-        queuectl("enqueue", json.dumps({"id": id, "command": "false" if id == "a" else "true", "max_retries": 1, **after}))
+        queuectl(
+            "enqueue",
+            json.dumps(
+                {"id": id, "command": "false" if id == "a" else "true", "max_retries": 1, **after}
+            ),
+        )
 
     queuectl("worker", "start", "--count", "2", "--drain")
 
@@ -163,7 +195,9 @@ def test_the_dead_take_those_that_wait_for_them_along(queuectl, path):
         ({"command": "exit 75", "retry_after_codes": {"75": 0}}, {}, "dead", 3),
     ],
 )
-def test_exit_codes_mean_what_the_job_says_or_else_the_settings(queuectl, path, fields, settings, state, attempts):
+def test_exit_codes_mean_what_the_job_says_or_else_the_settings(
+    queuectl, path, fields, settings, state, attempts
+):
     for name, value in settings.items():
         queuectl("config", "set", name, value)
     queuectl("enqueue", json.dumps({"id": "a", **fields}))
@@ -184,7 +218,9 @@ def test_a_temporary_failure_waits_for_its_own_time(queuectl, path):
 
 
 def test_exit_codes_are_checked(queuectl):
-    assert "no exit code" in queuectl.refusal("enqueue", '{"command": "true", "success_codes": [256]}', code=2)
+    assert "no exit code" in queuectl.refusal(
+        "enqueue", '{"command": "true", "success_codes": [256]}', code=2
+    )
     assert "no exit code" in queuectl.refusal("config", "set", "no_retry_codes", "x", code=2)
     queuectl("config", "set", "retry_after_codes", "75=10m 76=1h")
     assert queuectl.json("config", "get", "retry_after_codes") == {"75": "10m", "76": "1h"}

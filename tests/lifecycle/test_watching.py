@@ -19,7 +19,9 @@ from tests.support import Workers, environment, until
 
 MONITORING = Path(__file__).parents[2] / "examples" / "monitoring"
 
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool: apt-get install prometheus")
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs promtool: apt-get install prometheus"
+)
 
 
 @pytest.fixture
@@ -41,7 +43,9 @@ def run_all(path, *words):
 def values(text):
     """The samples of metrics by name and labels."""
     return {
-        (sample.name, *sample.labels.values()): sample.value for family in text_string_to_metric_families(text) for sample in family.samples
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
     }
 
 
@@ -79,12 +83,28 @@ def test_every_way_a_job_can_go_is_told(telling, path, queuectl):
     actions.hold(telling, lookup.find(telling, "a"))
     actions.release(telling, lookup.find(telling, "a"))
     actions.cancel(telling, "a")
-    telling.enqueue_all([{"id": "first", "command": "true"}, {"id": "second", "command": "true", "after": "first", "priority": 9}])
+    telling.enqueue_all(
+        [
+            {"id": "first", "command": "true"},
+            {"id": "second", "command": "true", "after": "first", "priority": 9},
+        ]
+    )
     run_all(path)
 
     seen = {(event["event"], event["job"]): event for event in told(telling)}
-    assert {("enqueued", "a"), ("admitted", "dropped"), ("rejected", None), ("blocked", "second"), ("woken", "second")} <= set(seen)
-    assert [event["state"] for event in told(telling) if event["job"] == "a"] == ["pending", "held", "pending", "dead"]
+    assert {
+        ("enqueued", "a"),
+        ("admitted", "dropped"),
+        ("rejected", None),
+        ("blocked", "second"),
+        ("woken", "second"),
+    } <= set(seen)
+    assert [event["state"] for event in told(telling) if event["job"] == "a"] == [
+        "pending",
+        "held",
+        "pending",
+        "dead",
+    ]
     assert seen["completed", "second"]["exit_code"] == 0
 
 
@@ -94,7 +114,13 @@ def test_a_rescued_job_is_told_of(telling, path):
         until(lambda: [event for event in told(telling) if event["event"] == "claimed"])
         workers.kill()
     with Workers(path, "--set", "backoff_max=100"):
-        until(lambda: [event for event in told(telling) if event["event"] == "rescued" and event["outcome"] == "lost"])
+        until(
+            lambda: [
+                event
+                for event in told(telling)
+                if event["event"] == "rescued" and event["outcome"] == "lost"
+            ]
+        )
 
 
 def test_the_setting_can_be_changed_while_workers_run(spool, path, queuectl):
@@ -110,11 +136,18 @@ def test_events_are_printed_and_followed(telling, path, queuectl):
     assert re.fullmatch(r"\S+Z enqueued   one state=pending\n", queuectl("events"))
     assert json.loads(queuectl("events", "--json"))["job"] == "one"
 
-    child = pexpect.spawn(sys.executable, ["-m", "queuectl", "events", "-f"], env=environment(path), timeout=30, encoding="utf-8")
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "queuectl", "events", "-f"],
+        env=environment(path),
+        timeout=30,
+        encoding="utf-8",
+    )
     numbers = itertools.count()
     until(
         lambda: (
-            telling.enqueue({"id": f"more{next(numbers)}", "command": "true"}) and child.expect(["more", pexpect.TIMEOUT], timeout=0.2) == 0
+            telling.enqueue({"id": f"more{next(numbers)}", "command": "true"})
+            and child.expect(["more", pexpect.TIMEOUT], timeout=0.2) == 0
         )
     )
     child.sendintr()
@@ -139,7 +172,9 @@ def test_a_full_disk_or_a_foreign_file_loses_lines_and_no_jobs(telling, path):
 
 def test_prune_removes_the_days_that_are_past(telling, path, queuectl):
     telling.enqueue("true")
-    (path / "events" / "2020-01-01.jsonl").write_text('{"time": "2020-01-01T00:00:00Z", "event": "enqueued", "job": "old"}\n')
+    (path / "events" / "2020-01-01.jsonl").write_text(
+        '{"time": "2020-01-01T00:00:00Z", "event": "enqueued", "job": "old"}\n'
+    )
 
     assert queuectl("prune").endswith(", 1 days of events\n")
     assert [event["event"] for event in told(telling)] == ["enqueued"]
@@ -154,7 +189,11 @@ def test_metrics_say_what_is_so(spool, path, queuectl):
 
     found = values(queuectl("metrics"))
 
-    assert (found["queuectl_jobs", "pending"], found["queuectl_jobs", "dead"], found[("queuectl_scheduled_jobs",)]) == (2, 0, 1)
+    assert (
+        found["queuectl_jobs", "pending"],
+        found["queuectl_jobs", "dead"],
+        found[("queuectl_scheduled_jobs",)],
+    ) == (2, 0, 1)
     assert found[("queuectl_paused",)] == 1
     assert found[("queuectl_workers_alive",)] == 0
     assert found[("queuectl_oldest_ready_seconds",)] > 0
@@ -172,7 +211,10 @@ def test_sums_count_every_event_once_whoever_asks(telling, path, queuectl):
     fresh = metrics.totals(telling)
 
     for found in (first, again):
-        assert (found["queuectl_attempts_total", "completed"], found["queuectl_attempts_total", "failed"]) == (3, 1)
+        assert (
+            found["queuectl_attempts_total", "completed"],
+            found["queuectl_attempts_total", "failed"],
+        ) == (3, 1)
         assert found[("queuectl_run_seconds_count",)] == 4
         assert found["queuectl_wait_seconds_bucket", "+Inf"] == 4
         assert found["queuectl_claim_seconds_bucket", "+Inf"] == 4
@@ -195,7 +237,14 @@ def test_sums_do_not_fall_when_old_events_go(telling, path, queuectl):
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "[]", '{"places": 3}', "nonsense", '{"places": {}, "counts": {}, "outcomes": {}, "run": {"counts": [1], "sum": 0}}']
+    "damage",
+    [
+        "",
+        "[]",
+        '{"places": 3}',
+        "nonsense",
+        '{"places": {}, "counts": {}, "outcomes": {}, "run": {"counts": [1], "sum": 0}}',
+    ],
 )
 def test_sums_that_are_damaged_are_made_again(telling, path, queuectl, damage):
     telling.enqueue("true")
@@ -277,17 +326,31 @@ def test_promtool_has_nothing_to_say_against_the_metrics(telling, path, queuectl
     telling.enqueue("true")
     run_all(path)
 
-    done = subprocess.run(["promtool", "check", "metrics"], input=queuectl("metrics"), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=queuectl("metrics"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @needs_promtool
 @pytest.mark.parametrize(
-    "words", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml"), ("check", "config", "prometheus.yml")], ids=" ".join
+    "words",
+    [
+        ("check", "rules", "alerts.yml"),
+        ("test", "rules", "alerts_test.yml"),
+        ("check", "config", "prometheus.yml"),
+    ],
+    ids=" ".join,
 )
 def test_promtool_accepts_the_examples(words):
-    done = subprocess.run(["promtool", *words], cwd=MONITORING, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["promtool", *words], cwd=MONITORING, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -298,6 +361,9 @@ def test_the_examples_ask_for_metrics_that_there_are(telling, path, queuectl):
     known = {key[0] for key in values(queuectl("metrics"))}
 
     board = json.loads((MONITORING / "grafana.json").read_text())
-    asked = " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"]) + (MONITORING / "alerts.yml").read_text()
+    asked = (
+        " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
+        + (MONITORING / "alerts.yml").read_text()
+    )
 
     assert set(re.findall(r"queuectl_\w+", asked)) <= known

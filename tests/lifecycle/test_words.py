@@ -23,7 +23,13 @@ from tests.terminal import Terminal
 def test_a_stdin_that_is_closed_is_empty(queuectl, path, words):
     queuectl("init")
     line = [sys.executable, "-m", "queuectl", "--spool", str(path), *words]
-    done = subprocess.run(["/bin/sh", "-c", '"$@" <&-', "sh", *line], capture_output=True, text=True, env=environment(path), check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" <&-', "sh", *line],
+        capture_output=True,
+        text=True,
+        env=environment(path),
+        check=False,
+    )
 
     assert "Traceback" not in done.stderr
     assert done.returncode == (1 if words == ["top"] else 0)
@@ -38,12 +44,28 @@ def test_letters_that_the_terminal_has_not_are_written_out(queuectl):
 
 
 def test_a_result_that_cannot_be_printed_is_told_from_one_that_is_not_there(queuectl, path):
-    line = [sys.executable, "-m", "queuectl", "--spool", str(path), "enqueue", "--id", "a", "-c", "true"]
+    line = [
+        sys.executable,
+        "-m",
+        "queuectl",
+        "--spool",
+        str(path),
+        "enqueue",
+        "--id",
+        "a",
+        "-c",
+        "true",
+    ]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(path), check=False)
+        done = subprocess.run(
+            line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(path), check=False
+        )
 
     assert done.returncode == 1
-    assert done.stderr == "queuectl: cannot print: No space left on device; what was asked for is done, see 'queuectl list'\n"
+    assert (
+        done.stderr
+        == "queuectl: cannot print: No space left on device; what was asked for is done, see 'queuectl list'\n"
+    )
     assert ids_in(path, "pending") == ["a"]
 
 
@@ -61,15 +83,33 @@ def test_a_file_of_jobs_is_not_taken_for_a_program(queuectl, tmp_path):
 
     (tmp_path / "true").touch()
 
-    assert f"--file {tmp_path}/jobs.jsonl" in queuectl.run("enqueue", str(tmp_path / "jobs.jsonl")).stderr
+    assert (
+        f"--file {tmp_path}/jobs.jsonl"
+        in queuectl.run("enqueue", str(tmp_path / "jobs.jsonl")).stderr
+    )
     queuectl("enqueue", "true", cwd=tmp_path)
 
 
 def test_a_directory_that_is_gone_is_named_as_what_is_wrong(path, tmp_path):
     (tmp_path / "gone").mkdir()
     script = f'cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec "$@"'
-    line = [sys.executable, "-m", "queuectl", "--spool", str(tmp_path / "spool"), "enqueue", "-c", "pwd"]
-    done = subprocess.run(["/bin/sh", "-c", script, "sh", *line], capture_output=True, text=True, env=environment(path), check=False)
+    line = [
+        sys.executable,
+        "-m",
+        "queuectl",
+        "--spool",
+        str(tmp_path / "spool"),
+        "enqueue",
+        "-c",
+        "pwd",
+    ]
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *line],
+        capture_output=True,
+        text=True,
+        env=environment(path),
+        check=False,
+    )
 
     assert done.returncode == 2
     assert "the directory that you are in is gone" in done.stderr
@@ -116,14 +156,26 @@ def test_exit_codes_are_read_as_they_are_shown(queuectl):
     for name, value in (("success_codes", "[0, 99]"), ("retry_after_codes", '{"75": "10m"}')):
         assert queuectl("config", "set", name, value) == f"{name} = {value}\n"
         assert queuectl("config", "get", name) == f"{value}\n"
-    queuectl("enqueue", "--id", "a", "--success-codes", "[0, 3]", "--retry-after-codes", '{"75": 60}', "-c", "exit 3")
+    queuectl(
+        "enqueue",
+        "--id",
+        "a",
+        "--success-codes",
+        "[0, 3]",
+        "--retry-after-codes",
+        '{"75": 60}',
+        "-c",
+        "exit 3",
+    )
     queuectl("config", "set", "success_codes", "[0, 3", code=2)
 
 
 def test_whoever_follows_a_job_hears_of_attempts_that_failed(queuectl, path):
     queuectl("config", "set", "backoff_base", "1")
     with Workers(path):
-        followed = queuectl.run("run", "--id", "a", "--max-retries", "2", "-c", "echo once more; exit 3")
+        followed = queuectl.run(
+            "run", "--id", "a", "--max-retries", "2", "-c", "echo once more; exit 3"
+        )
 
     assert (followed.returncode, followed.stdout) == (3, "once more\n" * 2)
     assert "queuectl: attempt 1 of job a failed: exit code 3; the next one in " in followed.stderr
@@ -155,7 +207,13 @@ def test_a_delay_without_a_time_says_how_to_write_it(queuectl):
 
 def test_a_narrow_terminal_cuts_commands_and_neither_ids_nor_states(queuectl, path):
     id = "a-rather-long-identifier"
-    queuectl("enqueue", "--id", id, "-c", "echo this command is much too long for a terminal that has eighty columns")
+    queuectl(
+        "enqueue",
+        "--id",
+        id,
+        "-c",
+        "echo this command is much too long for a terminal that has eighty columns",
+    )
 
     with Terminal(path, "list", columns=80, NO_COLOR="", TERM="xterm") as terminal:
         terminal.shows(f"{id}  pending")

@@ -35,7 +35,10 @@ def test_a_good_drop_becomes_a_job_with_its_own_id_priority_and_time(path, pendi
 
     answer = admit("x.json")
 
-    assert answer == Admitted("pending/20300101T000000.000000Z-p8-a0-a.json", decode("20300101T000000.000000Z-p8-a0-a.json"))
+    assert answer == Admitted(
+        "pending/20300101T000000.000000Z-p8-a0-a.json",
+        decode("20300101T000000.000000Z-p8-a0-a.json"),
+    )
     assert (path / answer.file).read_bytes() == data
     assert (path / "ids" / "a").samefile(path / answer.file)
     assert names(path, "processing") == []
@@ -119,7 +122,15 @@ def _sparse(path):
         (lambda path: path.symlink_to("/nowhere"), "symbolic link"),
         (_sparse, "the limit is"),
     ],
-    ids=["fifo", "socket", "directory", "link to a secret", "link to itself", "dangling link", "10 GB"],
+    ids=[
+        "fifo",
+        "socket",
+        "directory",
+        "link to a secret",
+        "link to itself",
+        "dangling link",
+        "10 GB",
+    ],
 )
 def test_what_is_no_plain_file_is_set_aside_unopened(path, pending, admit, make, why):
     make(pending / "x.json")
@@ -146,7 +157,9 @@ def test_a_second_hard_link_that_stays_is_refused(path, pending, admit):
     assert "hard link" in reason(path)
 
 
-def test_a_drop_whose_worker_died_while_admitting_it_is_admitted_by_the_next(spool, path, pending, admit):
+def test_a_drop_whose_worker_died_while_admitting_it_is_admitted_by_the_next(
+    spool, path, pending, admit
+):
     taken = path / "processing" / ME / "x.json"
     taken.write_text('{"command": "true", "id": "a"}')
     assert spool.hold_id("a", str(taken))
@@ -185,7 +198,17 @@ def test_a_name_that_only_looks_like_a_full_one_is_rejected(path, pending, admit
     assert "full name" in reason(path)
 
 
-@pytest.mark.parametrize("name", [b"a\nb.json", b"\xff\xfe.json", b"-rf.json", b"x" * 250 + b".json", b" .json", b"$(reboot).json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"a\nb.json",
+        b"\xff\xfe.json",
+        b"-rf.json",
+        b"x" * 250 + b".json",
+        b" .json",
+        b"$(reboot).json",
+    ],
+)
 def test_a_strange_name_is_no_obstacle(path, pending, admit, name):
     with open(os.path.join(os.fsencode(pending), name), "w") as file:
         file.write('{"command": "true"}')
@@ -195,4 +218,8 @@ def test_a_strange_name_is_no_obstacle(path, pending, admit, name):
     for drop in os.listdir(pending):
         assert not isinstance(admit(drop), Broken)
 
-    assert sum(isinstance(decode(n), tuple) for n in names(path, "pending")) + len(os.listdir(path / "rejected")) // 2 == 2
+    assert (
+        sum(isinstance(decode(n), tuple) for n in names(path, "pending"))
+        + len(os.listdir(path / "rejected")) // 2
+        == 2
+    )

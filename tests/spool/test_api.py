@@ -20,7 +20,17 @@ def contents(path, state="pending"):
 
 
 def test_keywords_are_the_fields_of_a_job(spool, path):
-    spool.enqueue("echo hi", id="a", priority=9, delay="10m", name="n", env={"A": "1"}, meta={"x": [1]}, max_retries=2, cwd=path)
+    spool.enqueue(
+        "echo hi",
+        id="a",
+        priority=9,
+        delay="10m",
+        name="n",
+        env={"A": "1"},
+        meta={"x": [1]},
+        max_retries=2,
+        cwd=path,
+    )
 
     record = contents(path)
     assert record.pop("created_at")
@@ -39,17 +49,29 @@ def test_keywords_stand_beside_every_form_of_a_job(spool, path, job):
 
 
 def test_a_keyword_beats_the_field_and_none_says_nothing(spool, path):
-    spool.enqueue({"command": "true", "priority": 1, "delay": 5, "name": "n"}, priority=8, run_at="2100-01-01T00:00:00Z", name=None)
+    spool.enqueue(
+        {"command": "true", "priority": 1, "delay": 5, "name": "n"},
+        priority=8,
+        run_at="2100-01-01T00:00:00Z",
+        name=None,
+    )
 
     record = contents(path)
-    assert (record["priority"], record["run_at"], record["name"]) == (8, "2100-01-01T00:00:00.000000Z", "n")
+    assert (record["priority"], record["run_at"], record["name"]) == (
+        8,
+        "2100-01-01T00:00:00.000000Z",
+        "n",
+    )
     assert "delay" not in record
 
 
 def test_times_of_python_are_times(spool, path):
     spool.enqueue("true", run_at=datetime(2100, 1, 1, tzinfo=UTC), timeout=timedelta(minutes=5))
 
-    assert (contents(path)["run_at"], contents(path)["timeout"]) == ("2100-01-01T00:00:00.000000Z", 300.0)
+    assert (contents(path)["run_at"], contents(path)["timeout"]) == (
+        "2100-01-01T00:00:00.000000Z",
+        300.0,
+    )
 
 
 def test_a_time_without_a_zone_is_refused_and_so_is_a_keyword_that_is_no_field(spool, path):
@@ -74,9 +96,19 @@ def test_jobs_come_in_the_order_of_the_list_and_say_what_they_are(spool, path):
     spool.move(next(spool.entries_of("usual")), "dead", next(spool.entries_of("usual")).name)
 
     found = list(spool.jobs())
-    assert [(job.id, job.state) for job in found] == [("urgent", "pending"), ("later", "pending"), ("usual", "dead")]
+    assert [(job.id, job.state) for job in found] == [
+        ("urgent", "pending"),
+        ("later", "pending"),
+        ("usual", "dead"),
+    ]
     urgent = found[0]
-    assert (urgent.command, urgent.name, urgent.meta, urgent.priority, urgent.attempts) == (("urgent", "x"), "n", {"m": 1}, 9, 0)
+    assert (urgent.command, urgent.name, urgent.meta, urgent.priority, urgent.attempts) == (
+        ("urgent", "x"),
+        "n",
+        {"m": 1},
+        9,
+        0,
+    )
     assert found[1].due == datetime(2100, 1, 1, tzinfo=UTC).timestamp()
     assert found[2].due is None
     assert [job.id for job in spool.jobs("dead")] == ["usual"]
@@ -123,7 +155,12 @@ def test_a_unique_beginning_of_an_id_is_enough(spool):
 
 
 def test_looking_makes_no_spool(path):
-    for look in (lambda: Spool(path).jobs(), lambda: Spool(path).get("a"), lambda: Spool(path).wait("a"), lambda: Spool(path).runs("a")):
+    for look in (
+        lambda: Spool(path).jobs(),
+        lambda: Spool(path).get("a"),
+        lambda: Spool(path).wait("a"),
+        lambda: Spool(path).runs("a"),
+    ):
         with pytest.raises(SpoolMissing):
             look()
     assert not path.exists()
@@ -136,9 +173,21 @@ def test_waiting_says_how_each_job_ended(spool, path):
         bad, good = spool.wait_all(["bad", "good"])
 
     assert good.is_completed
-    assert (good.code, good.exit_code, good.reason, good.stdout_tail, good.attempts) == (0, 0, None, "fine\n", 1)
+    assert (good.code, good.exit_code, good.reason, good.stdout_tail, good.attempts) == (
+        0,
+        0,
+        None,
+        "fine\n",
+        1,
+    )
     assert not bad.is_completed
-    assert (bad.state, bad.code, bad.exit_code, bad.reason, bad.stderr_tail) == ("dead", 7, 7, "exit code 7", "oh no\n")
+    assert (bad.state, bad.code, bad.exit_code, bad.reason, bad.stderr_tail) == (
+        "dead",
+        7,
+        7,
+        "exit code 7",
+        "oh no\n",
+    )
     assert spool.wait("goo") == good
     [run] = spool.runs("bad")
     assert (run.outcome, run.superseded) == ("failed", False)
@@ -192,8 +241,17 @@ def test_waiting_too_long_names_those_that_have_not_ended(spool):
 
 
 def loaded(code):
-    out = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
-    return {name for name in out.stdout.split() if name.startswith("queuectl") or name in ("threading", "logging", "traceback", "typing")}
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {
+        name
+        for name in out.stdout.split()
+        if name.startswith("queuectl") or name in ("threading", "logging", "traceback", "typing")
+    }
 
 
 def test_importing_the_package_loads_nothing_of_it():
@@ -201,10 +259,20 @@ def test_importing_the_package_loads_nothing_of_it():
 
 
 def test_a_program_that_enqueues_loads_nothing_that_looks_or_consumes(path):
-    modules = loaded(f"from queuectl import Spool; Spool({str(path)!r}).enqueue('true', priority=9)")
+    modules = loaded(
+        f"from queuectl import Spool; Spool({str(path)!r}).enqueue('true', priority=9)"
+    )
 
     assert not modules & {"threading", "logging", "traceback"}
-    assert not {name.partition(".")[2] for name in modules} & {"lookup", "actions", "consumer", "heart", "recovery", "testing", "cli"}
+    assert not {name.partition(".")[2] for name in modules} & {
+        "lookup",
+        "actions",
+        "consumer",
+        "heart",
+        "recovery",
+        "testing",
+        "cli",
+    }
 
 
 def test_every_public_name_is_there():

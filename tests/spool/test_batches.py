@@ -17,7 +17,13 @@ def lines(path, name="b"):
 
 
 def test_the_jobs_of_a_batch_are_in_its_list_in_their_order(spool, path):
-    found = spool.enqueue_all([{"command": "true", "batch": "b"}, {"command": "true"}, {"command": "true", "batch": "b", "id": "x"}])
+    found = spool.enqueue_all(
+        [
+            {"command": "true", "batch": "b"},
+            {"command": "true"},
+            {"command": "true", "batch": "b", "id": "x"},
+        ]
+    )
     held = spool.enqueue({"command": "true", "batch": "b"}, hold=True)
 
     assert lines(path) == [found[0], "x", held, ""]
@@ -90,7 +96,9 @@ def test_enqueues_beside_a_prune_lose_nothing(spool, path):
 
 
 def test_a_list_goes_with_its_last_job_and_not_before(spool, path):
-    spool.enqueue_all([{"command": "true", "id": id, "batch": id[0]} for id in ("a1", "a2", "b1", "c1")])
+    spool.enqueue_all(
+        [{"command": "true", "id": id, "batch": id[0]} for id in ("a1", "a2", "b1", "c1")]
+    )
     for id in ("a1", "b1", "c1"):
         [entry] = spool.entries_of(id)
         spool.remove(entry)
@@ -99,14 +107,19 @@ def test_a_list_goes_with_its_last_job_and_not_before(spool, path):
 
     prune(spool, config.Settings(), time.time())
 
-    assert sorted(batches.names(spool)) == ["a", "c"]  # c was written to just now: its job may be on its way
+    assert sorted(batches.names(spool)) == [
+        "a",
+        "c",
+    ]  # c was written to just now: its job may be on its way
 
 
 # -- the tally
 
 
 def test_the_tally_of_a_batch(spool, path):
-    spool.enqueue_all([{"command": "true", "id": f"j{number}", "batch": "b"} for number in range(6)])
+    spool.enqueue_all(
+        [{"command": "true", "id": f"j{number}", "batch": "b"} for number in range(6)]
+    )
     spool.enqueue({"command": "true", "id": "other"})
     for id, state in (("j0", "completed"), ("j1", "dead"), ("j2", "held"), ("j3", "failed")):
         [entry] = spool.entries_of(id)
@@ -179,8 +192,14 @@ def test_a_batch_of_a_hundred_thousand_is_looked_at_by_its_names(spool, path, mo
     (path / "batches" / "b").write_text("\n".join([*known, ""]))
     for number, id in enumerate(known):
         state = "pending" if number < 50_000 else "completed"
-        os.close(os.open(path / state / f"20261122T101502.123456Z-p5-a0-{id}.json", os.O_CREAT | os.O_WRONLY))
-    monkeypatch.setattr(tally.lookup, "at_last_record", lambda *_: pytest.fail("searched for one job"))
+        os.close(
+            os.open(
+                path / state / f"20261122T101502.123456Z-p5-a0-{id}.json", os.O_CREAT | os.O_WRONLY
+            )
+        )
+    monkeypatch.setattr(
+        tally.lookup, "at_last_record", lambda *_: pytest.fail("searched for one job")
+    )
     watched = Tally(spool, ids=known)
 
     assert watched.look() == Count(50_000, 0, 0, 50_000)

@@ -25,7 +25,13 @@ def always(monkeypatch):
 
 
 def test_it_counts_as_status_does(spool):
-    spool.enqueue_all([{"id": "a", "command": "true"}, {"id": "b", "command": "true", "delay": "1h"}, {"id": "c", "command": "true"}])
+    spool.enqueue_all(
+        [
+            {"id": "a", "command": "true"},
+            {"id": "b", "command": "true", "delay": "1h"},
+            {"id": "c", "command": "true"},
+        ]
+    )
     actions.hold(spool, lookup.find(spool, "c"))
     (open(spool.at("pending", "drop.json"), "w")).close()
     spool.reject("pending/drop.json", "no reason")
@@ -66,7 +72,9 @@ def test_what_ended_is_counted_by_the_minute_and_sampled(spool):
     at = now - now % 60 - 120
     for n in range(10):
         file = put(spool, "completed", f"j{n}", at + n)
-        lookup.results.append(spool.at("results"), f"j{n}", {"claim": "x", "to": file, "duration": float(n)})
+        lookup.results.append(
+            spool.at("results"), f"j{n}", {"claim": "x", "to": file, "duration": float(n)}
+        )
     put(spool, "completed", "old", now - 2 * census.DAY)
     put(spool, "dead", "bad", at)
     counts = Census(spool)

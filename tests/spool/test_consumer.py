@@ -8,7 +8,19 @@ import threading
 
 import pytest
 
-from queuectl import LostClaim, Spool, actions, config, disk, limits, liveness, lookup, recovery, results, timetable
+from queuectl import (
+    LostClaim,
+    Spool,
+    actions,
+    config,
+    disk,
+    limits,
+    liveness,
+    lookup,
+    recovery,
+    results,
+    timetable,
+)
 from queuectl.errors import InvalidJob, WrongState
 from tests.support import ids_in, names, until
 
@@ -48,7 +60,12 @@ def test_leaving_the_block_completes_the_job(spool, path):
 
     run = record(spool, "a")
     assert ids_in(path, "completed") == ["a"]
-    assert (run["outcome"], run["exit_code"], run["reason"], run["stderr_tail"]) == ("completed", None, None, "")
+    assert (run["outcome"], run["exit_code"], run["reason"], run["stderr_tail"]) == (
+        "completed",
+        None,
+        None,
+        "",
+    )
     assert run["cpu_seconds"] >= 0
     assert run["to"] == f"completed/{names(path, 'completed')[0]}"
     assert names(path, "logs") == []
@@ -134,7 +151,10 @@ def test_a_job_can_fail_for_good(spool, path):
             pytest.fail("went on")
 
     assert ids_in(path, "dead") == ["a"]
-    assert (record(spool, "a")["reason"], record(spool, "a")["stderr_tail"]) == ("no picture will ever be there", "")
+    assert (record(spool, "a")["reason"], record(spool, "a")["stderr_tail"]) == (
+        "no picture will ever be there",
+        "",
+    )
 
 
 def test_a_job_that_fails_for_a_reason_has_the_traceback_of_what_it_dealt_with(spool, path):
@@ -241,7 +261,9 @@ def test_closing_with_statement(spool, path):
     assert list(consumer) == []
 
 
-def test_an_outcome_that_was_written_counts_although_the_program_lost_patience(spool, path, monkeypatch):
+def test_an_outcome_that_was_written_counts_although_the_program_lost_patience(
+    spool, path, monkeypatch
+):
     """Ctrl+C while the move waits for a full disk."""
     spool.enqueue("resize", id="a")
     job, consumer = take(spool)
@@ -288,7 +310,11 @@ def test_a_job_that_was_rescued_meanwhile_is_fenced_off(spool, path):
     assert ids.count("a") == 2, "it came again: a rescued job is due at once"
     assert workers[0] not in workers[1:], "who was taken for dead is another worker from then on"
     assert ids_in(path, "completed") == ["a", "b"]
-    assert [run["outcome"] for run in results.read(spool.at("results"), "a")] == ["lost", "completed", "completed"]
+    assert [run["outcome"] for run in results.read(spool.at("results"), "a")] == [
+        "lost",
+        "completed",
+        "completed",
+    ]
     assert nobody_is_left(path)
 
 
@@ -326,13 +352,18 @@ def test_a_request_to_cancel_is_seen_by_who_looks_and_kills_nobody(spool, path):
         assert job.is_cancelled()
 
     assert spool.get("a").state == "dead"
-    assert (record(spool, "a")["outcome"], record(spool, "a")["reason"]) == ("cancelled", "cancelled while it ran")
+    assert (record(spool, "a")["outcome"], record(spool, "a")["reason"]) == (
+        "cancelled",
+        "cancelled while it ran",
+    )
     assert spool.wait("a").code == 130
     assert names(path, "processing") == []
     consumer.close()
 
 
-def test_who_fails_after_a_request_is_cancelled_and_who_completes_without_looking_is_completed(spool, path):
+def test_who_fails_after_a_request_is_cancelled_and_who_completes_without_looking_is_completed(
+    spool, path
+):
     for id in ("a", "b"):
         spool.enqueue("resize", id=id)
     for job in spool.consume(wait=False):
@@ -350,7 +381,9 @@ def test_who_fails_after_a_request_is_cancelled_and_who_completes_without_lookin
 # -- which jobs
 
 
-def test_higher_priorities_come_first_then_what_is_due_for_longest_and_nothing_that_is_not_due(spool, path):
+def test_higher_priorities_come_first_then_what_is_due_for_longest_and_nothing_that_is_not_due(
+    spool, path
+):
     spool.enqueue("later", id="later", priority=9, delay="1h")
     for id, priority in (("c", 1), ("a", 9), ("b", 5), ("b2", 5)):
         spool.enqueue("x", id=id, priority=priority)
@@ -364,9 +397,13 @@ def test_higher_priorities_come_first_then_what_is_due_for_longest_and_nothing_t
 
 
 def test_drops_are_admitted_and_what_is_no_job_is_rejected(spool, path):
-    (path / "pending" / "x.json").write_text(json.dumps({"command": "x", "id": "dropped", "meta": [1]}))
+    (path / "pending" / "x.json").write_text(
+        json.dumps({"command": "x", "id": "dropped", "meta": [1]})
+    )
     (path / "pending" / "bad.json").write_text('{"command": 1}')
-    (path / "pending" / "20260101T000000.000000Z-p5-a0-named.json").write_text('{"command": "x", "id": "other"}')
+    (path / "pending" / "20260101T000000.000000Z-p5-a0-named.json").write_text(
+        '{"command": "x", "id": "other"}'
+    )
     (path / "pending" / "20260231T000000.000000Z-p5-a0-never.json").write_text('{"command": "x"}')
     (path / "pending" / "half.json").write_text('{"command": ')
     found = []
@@ -446,7 +483,16 @@ def test_a_retry_is_taken_when_it_is_due(spool, path):
 
 
 def test_the_words_of_a_job_and_its_payload(spool):
-    spool.enqueue("resize --width 10 'my cat.png'", id="a", meta={"w": 10}, env={"A": "1"}, stdin="in", name="n", timeout="5m", cwd="/srv")
+    spool.enqueue(
+        "resize --width 10 'my cat.png'",
+        id="a",
+        meta={"w": 10},
+        env={"A": "1"},
+        stdin="in",
+        name="n",
+        timeout="5m",
+        cwd="/srv",
+    )
     spool.enqueue(["resize", "x y"], id="b", meta=[1])
     spool.enqueue("resize", id="c")
     jobs = {}
@@ -455,9 +501,20 @@ def test_the_words_of_a_job_and_its_payload(spool):
             jobs[job.id] = job
     a, b, c = jobs["a"], jobs["b"], jobs["c"]
     assert (a.task, a.args, a.payload) == ("resize", ("--width", "10", "my cat.png"), {"w": 10})
-    assert (a.name, a.stdin, a.timeout, a.cwd, a.env, a.attempt) == ("n", "in", 300.0, "/srv", {"A": "1"}, 1)
+    assert (a.name, a.stdin, a.timeout, a.cwd, a.env, a.attempt) == (
+        "n",
+        "in",
+        300.0,
+        "/srv",
+        {"A": "1"},
+        1,
+    )
     environ = a.environ()
-    assert (environ["A"], environ["QUEUECTL_JOB_ID"], environ["QUEUECTL_WORKER"]) == ("1", "a", a.worker)
+    assert (environ["A"], environ["QUEUECTL_JOB_ID"], environ["QUEUECTL_WORKER"]) == (
+        "1",
+        "a",
+        a.worker,
+    )
     assert (b.task, b.args, c.args, c.payload, c.timeout) == ("resize", ("x y",), (), {}, 0)
     with pytest.raises(InvalidJob, match="no JSON object in job b"):
         _ = b.payload
@@ -467,7 +524,9 @@ def test_schedules_tick_where_only_programs_work(spool, path):
     rule = {"cron": "0 * * * *", "zone": "UTC", "catch_up": "all", "job": {"command": "report"}}
     timetable.add(spool, "hourly", rule)
     timetable.remember(spool, "hourly", int(spool.now()) - 2 * 3600)
-    (path / "schedules" / "hourly.json").write_text(json.dumps({**rule, "created_at": "2026-01-01T00:00:00Z"}))
+    (path / "schedules" / "hourly.json").write_text(
+        json.dumps({**rule, "created_at": "2026-01-01T00:00:00Z"})
+    )
     seen = []
     for job in spool.consume(wait=False):
         with job:
@@ -560,11 +619,18 @@ def test_others_see_a_worker_with_its_job(spool, path):
     spool.enqueue("x", id="a")
     job, consumer = take(spool)
     [who] = lookup.workers(spool, liveness.Observer(spool))
-    assert (who["name"], who["alive"], who["job"], who["pid"]) == (job.worker, True, "a", os.getpid())
+    assert (who["name"], who["alive"], who["job"], who["pid"]) == (
+        job.worker,
+        True,
+        "a",
+        os.getpid(),
+    )
     consumer.close()
 
 
-def test_outcomes_reach_the_disk_within_a_second_though_the_next_job_lasts(spool, path, monkeypatch):
+def test_outcomes_reach_the_disk_within_a_second_though_the_next_job_lasts(
+    spool, path, monkeypatch
+):
     synced = threading.Event()
     monkeypatch.setattr(disk, "sync_all", lambda path: synced.set())
     for id in ("a", "b"):

@@ -50,7 +50,14 @@ def missing_link(spool, path):
 
 
 def leftover(spool, path):
-    subprocess.run([sys.executable, "-c", f"from queuectl import Spool; open(Spool({str(path)!r}).temporary(), 'x')"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from queuectl import Spool; open(Spool({str(path)!r}).temporary(), 'x')",
+        ],
+        check=True,
+    )
 
 
 def abandoned(file):
@@ -142,7 +149,9 @@ def test_a_job_that_moves_while_the_doctor_looks_is_no_copy(spool, path, monkeyp
     assert ids_in(path, "pending") == ["a"]
 
 
-def test_the_history_of_a_job_that_moves_while_the_doctor_looks_is_not_abandoned(spool, path, monkeypatch):
+def test_the_history_of_a_job_that_moves_while_the_doctor_looks_is_not_abandoned(
+    spool, path, monkeypatch
+):
     spool.enqueue({"command": "true", "id": "a"})
     [entry] = spool.entries_of("a")
     dead = spool.move(entry, "dead", entry.name)
@@ -178,7 +187,9 @@ def test_jobs_larger_than_a_lowered_limit_are_jobs_all_the_same(spool, path):
 
 
 def test_an_ended_job_without_a_record_is_told_and_left(spool, path):
-    (path / "completed" / "20261121T000000.000000Z-p5-a1-1k0ttnghkr35gp8j3.json").write_text('{"command": "true"}')
+    (path / "completed" / "20261121T000000.000000Z-p5-a1-1k0ttnghkr35gp8j3.json").write_text(
+        '{"command": "true"}'
+    )
 
     assert visit(spool, fix=True) == [("records", False)]
 
@@ -199,7 +210,9 @@ def test_a_lock_that_somebody_holds_is_told(spool, path):
 def test_no_watch_left_is_told(spool):
     words = [sys.executable, "-m", "queuectl", "--spool", spool.path, "doctor"]
     shell = ["sh", "-c", inotify.allow(0) + '; exec "$@"', "sh"]
-    done = subprocess.run([*inotify.NAMESPACE, *shell, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*inotify.NAMESPACE, *shell, *words], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 1
     assert "no inotify instance left" in done.stdout
@@ -225,7 +238,9 @@ def test_each_step_of_a_renewal_is_durable_before_the_next(spool, path, monkeypa
         real = getattr(disk, name)
 
         def act(place, *more):
-            steps.append((name, "old" if place.startswith(f"{path}/tmp/") else os.path.relpath(place, path)))
+            steps.append(
+                (name, "old" if place.startswith(f"{path}/tmp/") else os.path.relpath(place, path))
+            )
             return real(place, *more)
 
         return act
@@ -236,7 +251,14 @@ def test_each_step_of_a_renewal_is_durable_before_the_next(spool, path, monkeypa
     renewal.renew(spool, "pending")
 
     swap = [("exchange", "pending"), ("sync", "."), ("sync", "tmp")]
-    assert steps == [*swap, ("remove", "old"), ("rename", "old"), ("sync", "old"), ("sync", "pending"), ("remove", "old")]
+    assert steps == [
+        *swap,
+        ("remove", "old"),
+        ("rename", "old"),
+        ("sync", "old"),
+        ("sync", "pending"),
+        ("remove", "old"),
+    ]
 
 
 def test_a_new_directory_belongs_to_whom_the_old_one_did(spool, path):
@@ -334,6 +356,11 @@ def test_there_must_be_a_spool(queuectl):
 def test_a_visit_needs_little_memory_whatever_a_job_file_may_be(spool, queuectl):
     queuectl("enqueue", "-c", "true")
     words = [sys.executable, "-m", "queuectl", "--spool", spool.path, "doctor"]
-    done = subprocess.run(["sh", "-c", 'ulimit -v 500000; exec "$@"', "sh", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -v 500000; exec "$@"', "sh", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr

@@ -66,7 +66,9 @@ def test_a_file_is_no_spool(path):
         Spool(path).make()
 
 
-@pytest.mark.parametrize("text", ['{"version": 2}', '{"version": "1"}', '{"version": true}', "{}", "", "[]", "{"])
+@pytest.mark.parametrize(
+    "text", ['{"version": 2}', '{"version": "1"}', '{"version": true}', "{}", "", "[]", "{"]
+)
 def test_a_spool_of_another_format_is_refused(spool, path, text):
     (path / "spool.json").write_text(text)
 
@@ -102,7 +104,10 @@ def test_a_delayed_job_waits_under_its_future_time(spool, path):
     spool.enqueue({"command": "true", "delay": 3600, "created_at": "2026-11-22T10:00:00Z"})
     spool.enqueue({"command": "true", "run_at": "2030-01-01T00:00:00Z"})
 
-    assert [name[:23] for name in names(path, "pending")] == ["20261122T110000.000000Z", "20300101T000000.000000Z"]
+    assert [name[:23] for name in names(path, "pending")] == [
+        "20261122T110000.000000Z",
+        "20300101T000000.000000Z",
+    ]
 
 
 def test_a_job_that_is_too_large_is_refused_and_leaves_nothing(spool, path):
@@ -124,7 +129,9 @@ def test_of_many_jobs_every_file_is_synced_before_the_first_is_moved(spool, monk
     synced, moved = [], []
     sync, rename = disk.sync, disk.rename
     monkeypatch.setattr(disk, "sync", lambda path: synced.append(path) or sync(path))
-    monkeypatch.setattr(disk, "rename", lambda old, new: moved.append((old, set(synced))) or rename(old, new))
+    monkeypatch.setattr(
+        disk, "rename", lambda old, new: moved.append((old, set(synced))) or rename(old, new)
+    )
 
     spool.enqueue_all(["true"] * count)
 
@@ -161,7 +168,9 @@ def test_many_jobs_are_enqueued_where_no_thread_can_be_started(spool, path, monk
 @pytest.mark.parametrize("turn", ["thread", "atexit"])
 def test_many_jobs_are_enqueued_while_the_program_ends(path, turn):
     """By a thread that outlives the main one, or by what is left for the very end."""
-    start = {"thread": "threading.Thread(target=act).start()", "atexit": "atexit.register(act)"}[turn]
+    start = {"thread": "threading.Thread(target=act).start()", "atexit": "atexit.register(act)"}[
+        turn
+    ]
     code = f"""
 import atexit, sys, threading
 from queuectl import Spool
@@ -173,7 +182,13 @@ def act():
     spool.enqueue_all(["true"] * 100)
 {start}
 """
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(names(path, "pending")) == 200
@@ -364,13 +379,19 @@ def test_the_sweep_leaves_the_living_and_the_young_of_other_hosts(spool, path):
     assert sorted(os.listdir(path / "tmp")) == sorted([os.path.basename(mine), theirs.name])
 
 
-@pytest.mark.parametrize("job", [{"command": "true"}, {"command": "true", "id": "a"}], ids=["own id", "chosen id"])
-def test_an_enqueue_costs_the_same_number_of_disk_calls_at_any_backlog(spool, path, monkeypatch, job):
+@pytest.mark.parametrize(
+    "job", [{"command": "true"}, {"command": "true", "id": "a"}], ids=["own id", "chosen id"]
+)
+def test_an_enqueue_costs_the_same_number_of_disk_calls_at_any_backlog(
+    spool, path, monkeypatch, job
+):
     def calls():
         seam = Counting()
         with monkeypatch.context() as patch:
             patch.setattr(disk, "os", seam)
-            spool.enqueue({**job, **({"id": f"a{len(os.listdir(path / 'pending'))}"} if "id" in job else {})})
+            spool.enqueue(
+                {**job, **({"id": f"a{len(os.listdir(path / 'pending'))}"} if "id" in job else {})}
+            )
         return seam.calls
 
     calls()  # settles the settings

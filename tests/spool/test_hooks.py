@@ -38,7 +38,11 @@ def put(path, tmp_path):
 
 
 def told(out):
-    return [json.loads(line) for line in out.read_text().replace("}{", "}\n{").splitlines()] if out.exists() else []
+    return (
+        [json.loads(line) for line in out.read_text().replace("}{", "}\n{").splitlines()]
+        if out.exists()
+        else []
+    )
 
 
 @pytest.fixture
@@ -77,7 +81,9 @@ def end(spool, id, state="completed"):
     [entry] = spool.entries_of(id)
     claim = spool.claim(entry.file, record.worker, time.time())
     target = spool.target(claim, state, time.time())
-    results.append(spool.at("results"), id, recovery.blank(claim, target) | {"outcome": "completed"})
+    results.append(
+        spool.at("results"), id, recovery.blank(claim, target) | {"outcome": "completed"}
+    )
     assert spool.file(claim, target)
     liveness.dismiss(spool, record.worker)
     os.close(lock)
@@ -182,7 +188,10 @@ def test_a_rescue_notes_where_the_job_goes(spool, put, path):
 
     recovery.rescue_worker(spool, "gone-1-abc", None)
 
-    assert due(path) == [*(f"batch-done~{name}" for name in names(path, "dead")), *(f"failed~{name}" for name in names(path, "failed"))]
+    assert due(path) == [
+        *(f"batch-done~{name}" for name in names(path, "dead")),
+        *(f"failed~{name}" for name in names(path, "failed")),
+    ]
 
 
 # -- what becomes of a note
@@ -276,7 +285,11 @@ def test_a_hook_that_fails_is_told_to_the_log_and_not_tried_again(spool, put, pa
 
     [event] = call()
 
-    assert (event["event"], event["reason"], event["output"]) == ("hook_failed", "exit code 3", "so it goes\n")
+    assert (event["event"], event["reason"], event["output"]) == (
+        "hook_failed",
+        "exit code 3",
+        "so it goes\n",
+    )
     assert due(path) == []
 
 
@@ -310,7 +323,9 @@ def test_a_hook_that_is_no_program_is_told_to_the_log(spool, put, path, call):
     assert "neither a program nor a script" in event["reason"]
 
 
-def test_whoever_is_told_to_end_ends_the_hook_and_puts_the_note_back(spool, put, path, call, tmp_path):
+def test_whoever_is_told_to_end_ends_the_hook_and_puts_the_note_back(
+    spool, put, path, call, tmp_path
+):
     put("dead", f"echo $$ > {tmp_path}/pid; exec sleep 60")
     hooks.note(spool, finish(spool, "a", "dead"))
 
@@ -452,7 +467,9 @@ def test_an_end_costs_one_look_however_large_the_batch(spool, put, batch, monkey
     assert closing.Look(spool, "b", "j000").has_ended() == "no"
     looks = []
     real = lookup.at_last_record
-    monkeypatch.setattr(lookup, "at_last_record", lambda spool, job: looks.append(job) or real(spool, job))
+    monkeypatch.setattr(
+        lookup, "at_last_record", lambda spool, job: looks.append(job) or real(spool, job)
+    )
 
     end(spool, "j070")
     assert closing.Look(spool, "b", "j070").has_ended() == "no"

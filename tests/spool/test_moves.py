@@ -53,7 +53,9 @@ def test_a_claim_without_a_directory_to_take_it_to_is_an_error_and_no_lost_race(
 
 
 @pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
-def test_a_claim_of_which_the_disk_does_not_say_whether_it_worked_is_an_error_and_not_won(spool, path, claim, monkeypatch, code):
+def test_a_claim_of_which_the_disk_does_not_say_whether_it_worked_is_an_error_and_not_won(
+    spool, path, claim, monkeypatch, code
+):
     """The rename failed, and so does the look at where it should have led to."""
     spool.enqueue({"command": "true", "id": "a"})
 
@@ -129,7 +131,9 @@ def test_a_removed_job_leaves_nothing_and_frees_its_id(spool, path, claim):
     open(spool.log("a", 2, "out"), "x").close()
 
     assert actions.remove(spool, lookup.find(spool, "a"))
-    assert all(os.listdir(path / name) == [] for name in ("pending", "logs", "results", "tmp", "ids"))
+    assert all(
+        os.listdir(path / name) == [] for name in ("pending", "logs", "results", "tmp", "ids")
+    )
     spool.enqueue({"command": "true", "id": "a"})
 
 
@@ -162,11 +166,17 @@ def test_asking_twice_to_cancel_a_running_job_is_asking_once(spool, path, claim)
 def test_prune_removes_what_is_old_and_what_is_too_many(spool, path):
     for day in range(10):
         for state in ("completed", "dead"):
-            (path / state / f"202611{10 + day}T000000.000000Z-p5-a1-{state}{day}.json").write_text('{"command":"true"}')
+            (path / state / f"202611{10 + day}T000000.000000Z-p5-a1-{state}{day}.json").write_text(
+                '{"command":"true"}'
+            )
         (path / "rejected" / f"202611{10 + day}T000000.000000Z-x.json").touch()
         (path / "rejected" / f"202611{10 + day}T000000.000000Z-x.json.reason").touch()
     now = 1_795_046_400.0  # 2026-11-19
-    spool._flags = {"keep_completed": 5 * 86400.0, "keep_completed_count": 3, "keep_dead": 2 * 86400.0}
+    spool._flags = {
+        "keep_completed": 5 * 86400.0,
+        "keep_completed_count": 3,
+        "keep_dead": 2 * 86400.0,
+    }
 
     pruned = actions.prune(spool, spool.settings(), now)
 
@@ -212,13 +222,19 @@ def test_a_drop_is_listed_and_found_before_a_worker_admitted_it(spool, path):
     (path / "pending" / "y.json").write_text("half")
 
     assert {entry.name.id for entry in lookup.select(spool, ("pending",), 0)} == {"a", "y.json"}
-    assert lookup.record(spool, lookup.find(spool, "a"), spool.settings())["file"] == "pending/x.json"
+    assert (
+        lookup.record(spool, lookup.find(spool, "a"), spool.settings())["file"] == "pending/x.json"
+    )
 
 
 @pytest.mark.parametrize("stranger", ["~", "notes.txt", "99999999T999999.999999Z-p5-a1-x.json.swp"])
 def test_the_latest_jobs_are_listed_whatever_else_lies_among_them(spool, path, stranger):
     for number in range(4):
-        spool.move(lookup.find(spool, spool.enqueue("true")), "completed", Name(1000.0 + number, 5, 1, f"j{number}"))
+        spool.move(
+            lookup.find(spool, spool.enqueue("true")),
+            "completed",
+            Name(1000.0 + number, 5, 1, f"j{number}"),
+        )
     for number in range(3):
         (path / "completed" / f"{stranger}{number}").touch()
 

@@ -30,7 +30,9 @@ def test_a_file_system_that_can_do_everything_has_no_fault_and_nothing_is_left(s
         (Mount("fuse.glusterfs", frozenset({"rw"})), []),
     ],
 )
-def test_mounts_that_are_risky_are_told_and_stores_of_objects_are_fatal(spool, monkeypatch, mount, faults):
+def test_mounts_that_are_risky_are_told_and_stores_of_objects_are_fatal(
+    spool, monkeypatch, mount, faults
+):
     monkeypatch.setattr(host, "mount", lambda path: mount)
 
     assert found(spool) == faults
@@ -53,7 +55,9 @@ def test_a_server_that_makes_us_somebody_else_is_told(spool, monkeypatch):
 
 def test_names_that_are_folded_are_told(spool, monkeypatch):
     real = disk.is_there
-    monkeypatch.setattr(disk, "is_there", lambda path: real(path) or path.endswith(os.path.basename(path).upper()))
+    monkeypatch.setattr(
+        disk, "is_there", lambda path: real(path) or path.endswith(os.path.basename(path).upper())
+    )
 
     assert ("case", False) in found(spool)
 
@@ -78,7 +82,9 @@ def refuse(*_, **__):
 
 def test_init_refuses_a_spool_on_two_file_systems_and_takes_back_what_it_made(queuectl, path):
     (path / "dead").mkdir(parents=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path / "dead"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "tmpfs", path / "dead"], capture_output=True, check=False
+    ).returncode:
         pytest.skip("no mount of our own here")
     try:
         assert "one file system" in queuectl.refusal("init", code=1)
@@ -92,8 +98,12 @@ def test_init_makes_a_spool_and_says_where(queuectl, path):
     assert queuectl("init") == f"{path}\n"
 
 
-@pytest.mark.parametrize(("held", "faults"), [(None, []), (10.0, []), (50.0, []), (51.0, [("lease", False)])])
-def test_a_lease_that_is_shorter_than_two_of_the_file_server_is_told(path, monkeypatch, held, faults):
+@pytest.mark.parametrize(
+    ("held", "faults"), [(None, []), (10.0, []), (50.0, []), (51.0, [("lease", False)])]
+)
+def test_a_lease_that_is_shorter_than_two_of_the_file_server_is_told(
+    path, monkeypatch, held, faults
+):
     monkeypatch.setattr(host, "server_lease", lambda path: held)
 
     assert found(Spool(path, {"worker_lost_after": 100.0}).make()) == faults
@@ -111,7 +121,14 @@ device server:/ mounted on /srv/jobs with fstype nfs4 statvers=1.1
 
 
 @pytest.mark.parametrize(
-    ("point", "lease"), [("/srv/jobs", 15.0), ("/srv/some jobs", 90.0), ("/srv/old", None), ("/", None), ("/proc", None)]
+    ("point", "lease"),
+    [
+        ("/srv/jobs", 15.0),
+        ("/srv/some jobs", 90.0),
+        ("/srv/old", None),
+        ("/", None),
+        ("/proc", None),
+    ],
 )
 def test_the_lease_of_the_file_server_is_in_the_statistics_of_the_mount(point, lease):
     assert host._lease_at(point, STATS) == lease

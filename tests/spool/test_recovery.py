@@ -61,7 +61,9 @@ def test_who_only_asks_whether_a_worker_lives_is_not_taken_for_it(spool, path, w
         assert disk.is_held(str(lock)) is False
 
 
-def test_a_file_system_that_cannot_lock_says_of_nobody_that_it_lives(spool, path, worker, monkeypatch):
+def test_a_file_system_that_cannot_lock_says_of_nobody_that_it_lives(
+    spool, path, worker, monkeypatch
+):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "no locks available")
 
@@ -96,7 +98,10 @@ def test_the_lock_of_a_worker_that_has_a_directory_is_none_of_the_stillborn(spoo
 def test_a_worker_of_another_boot_of_this_machine_is_dead_on_a_local_disk(spool, path, worker):
     observer = liveness.Observer(spool)
     observer.is_shared = False
-    record = {**json.loads((path / "workers" / f"{worker.worker}.json").read_text()), "boot": "another"}
+    record = {
+        **json.loads((path / "workers" / f"{worker.worker}.json").read_text()),
+        "boot": "another",
+    }
 
     assert not observer.is_alive(worker.worker, liveness.Record(**record))
 
@@ -106,7 +111,9 @@ def test_a_worker_of_another_host_is_judged_by_whether_its_heart_beats(spool, pa
     observer = liveness.Observer(spool)
     observer.is_shared = True
     beat = path / "workers" / f"{worker.worker}.json"
-    elsewhere = liveness.Record(**{**json.loads(beat.read_text()), "host": "other", "boot": "another"})
+    elsewhere = liveness.Record(
+        **{**json.loads(beat.read_text()), "host": "other", "boot": "another"}
+    )
 
     assert observer.is_alive(worker.worker, elsewhere)
     until(lambda: not observer.is_alive(worker.worker, elsewhere))
@@ -130,7 +137,11 @@ def test_a_job_without_a_record_is_lost_with_its_worker_and_retried_at_once(spoo
     assert (rescued.id, rescued.outcome) == ("a", "lost")
     assert "-a1-a.json" in names(path, "failed")[0]
     [run] = lookup.runs(spool, lookup.find(spool, "a"))
-    assert (run["outcome"], run["claim"], run["to"]) == ("lost", claimed.file, f"failed/{names(path, 'failed')[0]}")
+    assert (run["outcome"], run["claim"], run["to"]) == (
+        "lost",
+        claimed.file,
+        f"failed/{names(path, 'failed')[0]}",
+    )
     assert not (path / "processing" / worker.worker).exists()
     assert os.listdir(path / "workers") == []
 
@@ -147,7 +158,9 @@ def test_a_lost_attempt_counts_so_that_a_poison_job_dies(spool, path, worker):
 def test_a_job_with_a_record_gets_the_move_that_the_record_names(spool, path, worker):
     claimed = claim(spool, worker)
     target = spool.target(claimed, "completed", 1_795_342_503.5)
-    recovery.results.append(spool.at("results"), "a", recovery.blank(claimed, target) | {"outcome": "completed"})
+    recovery.results.append(
+        spool.at("results"), "a", recovery.blank(claimed, target) | {"outcome": "completed"}
+    )
     die(spool)
 
     recovery.rescue(spool, liveness.Observer(spool))
@@ -158,7 +171,9 @@ def test_a_job_with_a_record_gets_the_move_that_the_record_names(spool, path, wo
 
 def test_a_record_of_an_earlier_claim_decides_nothing(spool, path, worker):
     claimed = claim(spool, worker)
-    old = recovery.blank(claimed._replace(file="processing/gone/20200101T000000.000000Z-p5-a1-a.json"), "completed/x")
+    old = recovery.blank(
+        claimed._replace(file="processing/gone/20200101T000000.000000Z-p5-a1-a.json"), "completed/x"
+    )
     recovery.results.append(spool.at("results"), "a", old | {"outcome": "completed"})
     die(spool)
 
@@ -186,14 +201,23 @@ def test_a_drop_that_the_dead_was_admitting_is_pending_again(spool, path, worker
 
     recovery.rescue(spool, liveness.Observer(spool))
 
-    assert [(path / "pending" / name).read_text() for name in names(path, "pending")] == ['{"command": "true"}']
+    assert [(path / "pending" / name).read_text() for name in names(path, "pending")] == [
+        '{"command": "true"}'
+    ]
 
 
 def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, worker):
     claim(spool, worker)
-    env = {**os.environ, "QUEUECTL_WORKER": worker.worker, "QUEUECTL_JOB_ID": "a", "QUEUECTL_ATTEMPT": "1"}
+    env = {
+        **os.environ,
+        "QUEUECTL_WORKER": worker.worker,
+        "QUEUECTL_JOB_ID": "a",
+        "QUEUECTL_ATTEMPT": "1",
+    }
     orphan = subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEPER], env=env, start_new_session=True
+        [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEPER],
+        env=env,
+        start_new_session=True,
     )
     until(lambda: of_worker(worker.worker) == [orphan.pid])
     die(spool)
@@ -204,7 +228,9 @@ def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, wo
     assert ids_in(path, "failed") == ["a"]
 
 
-def test_a_job_whose_command_nothing_can_end_yet_does_not_run_beside_it(spool, path, worker, monkeypatch):
+def test_a_job_whose_command_nothing_can_end_yet_does_not_run_beside_it(
+    spool, path, worker, monkeypatch
+):
     """It waits for a dead disk, and not even KILL reaches it."""
     claim(spool, worker)
     die(spool)
@@ -220,7 +246,9 @@ def test_a_job_whose_command_nothing_can_end_yet_does_not_run_beside_it(spool, p
 
 def test_a_directory_without_a_record_is_rescued_only_after_a_while(spool, path):
     (path / "processing" / "gone-1-abc").mkdir()
-    (path / "processing" / "gone-1-abc" / "20261122T101502.123456Z-p5-a1-a.json").write_text('{"command": "true"}')
+    (path / "processing" / "gone-1-abc" / "20261122T101502.123456Z-p5-a1-a.json").write_text(
+        '{"command": "true"}'
+    )
     spool._flags = {"worker_lost_after": 0.05, "heartbeat_interval": 0.01}
     observer = liveness.Observer(spool)
 
@@ -335,7 +363,11 @@ def test_what_ended_jobs_of_a_dead_worker_left_running_on_purpose_goes_on(spool,
     record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
     [entry] = spool.entries_of("a")
     assert spool.claim(entry.file, record.worker, 1_795_342_502.5)
-    variables = {"QUEUECTL_WORKER": record.worker, "QUEUECTL_JOB_ID": "ended", "QUEUECTL_ATTEMPT": "1"}
+    variables = {
+        "QUEUECTL_WORKER": record.worker,
+        "QUEUECTL_JOB_ID": "ended",
+        "QUEUECTL_ATTEMPT": "1",
+    }
     daemon = subprocess.Popen(["sleep", "600"], env={**os.environ, **variables})
     try:
         os.close(lock)
@@ -346,7 +378,9 @@ def test_what_ended_jobs_of_a_dead_worker_left_running_on_purpose_goes_on(spool,
         daemon.wait()
 
 
-def test_of_two_records_of_one_claim_that_of_the_zombie_is_superseded_wherever_the_job_went_since(spool, worker):
+def test_of_two_records_of_one_claim_that_of_the_zombie_is_superseded_wherever_the_job_went_since(
+    spool, worker
+):
     claimed = claim(spool, worker)
     moved, dreamt = spool.target(claimed, "failed", 5.0), spool.target(claimed, "completed", 6.0)
     for target in (moved, dreamt):

@@ -52,11 +52,18 @@ def test_what_is_said_narrows(jobs, said, found):
 
 
 def test_a_verb_sees_only_jobs_in_the_states_on_which_it_can_act(jobs):
-    assert [entry.name.id for entry in Selection(jobs, batch="a").entries(("dead", "failed"))] == ["a-2"]
+    assert [entry.name.id for entry in Selection(jobs, batch="a").entries(("dead", "failed"))] == [
+        "a-2"
+    ]
 
 
 def test_a_list_of_some_is_ordered_and_limited_as_a_list_of_all(spool):
-    spool.enqueue_all([{"command": "true", "id": f"j{number}", "batch": "b", "priority": number} for number in range(9)])
+    spool.enqueue_all(
+        [
+            {"command": "true", "id": f"j{number}", "batch": "b", "priority": number}
+            for number in range(9)
+        ]
+    )
     spool.enqueue({"command": "true", "id": "other", "priority": 9})
 
     assert [entry.name.id for entry in Selection(spool, batch="b").listed(3)] == ["j8", "j7", "j6"]
@@ -69,11 +76,15 @@ def test_a_blocked_job_is_listed(spool, path):
     (path / "blocked" / "limit.x").mkdir(parents=True)
     os.rename(path / entry.file, path / "blocked" / "limit.x" / os.path.basename(entry.file))
 
-    assert [entry.file.rpartition("/")[0] for entry in Selection(spool, states=["blocked"]).listed(5)] == ["blocked/limit.x"]
+    assert [
+        entry.file.rpartition("/")[0] for entry in Selection(spool, states=["blocked"]).listed(5)
+    ] == ["blocked/limit.x"]
 
 
 def test_drops_are_chosen_by_name_and_state_and_not_by_batch(spool, path):
-    (path / "pending" / "x.json").write_text('{"command": "true", "id": "x", "name": "n", "batch": "b"}')
+    (path / "pending" / "x.json").write_text(
+        '{"command": "true", "id": "x", "name": "n", "batch": "b"}'
+    )
     spool.enqueue({"command": "true", "id": "y", "batch": "b"})
 
     assert chosen(spool, name="n") == ["x"]
@@ -96,7 +107,9 @@ def test_a_batch_that_is_not_there_is_refused(jobs, batch):
         chosen(jobs, batch=batch)
 
 
-@pytest.mark.parametrize(("id", "error"), [("nobody", NoSuchJob), ("a-", AmbiguousId), ("", NoSuchJob)])
+@pytest.mark.parametrize(
+    ("id", "error"), [("nobody", NoSuchJob), ("a-", AmbiguousId), ("", NoSuchJob)]
+)
 def test_an_id_that_means_no_job_or_several_is_refused(jobs, id, error):
     with pytest.raises(error):
         chosen(jobs, ids=[id])

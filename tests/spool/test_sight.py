@@ -22,7 +22,11 @@ def seen(monkeypatch):
     """The directories that are read."""
     found = []
     scan = disk.scan
-    monkeypatch.setattr(disk, "scan", lambda path, **more: found.append(path.rpartition("/")[2]) or scan(path, **more))
+    monkeypatch.setattr(
+        disk,
+        "scan",
+        lambda path, **more: found.append(path.rpartition("/")[2]) or scan(path, **more),
+    )
     return found
 
 
@@ -45,9 +49,24 @@ def test_jobs_come_in_the_order_of_a_list(spool):
 
     view = Sight(spool).look()
 
-    assert ids(view) == ["b", "a", "c", "d", "e"] == [entry.name.id for entry in lookup.select(spool, view.jobs, 0)]
-    assert [row.why for row in view.rows] == ["no worker is alive", "no worker is alive", "due in 1m", "held", "cancelled before it ran"]
-    assert (view.jobs["pending"], view.jobs["held"], view.jobs["dead"], view.jobs["completed"]) == (3, 1, 1, None)
+    assert (
+        ids(view)
+        == ["b", "a", "c", "d", "e"]
+        == [entry.name.id for entry in lookup.select(spool, view.jobs, 0)]
+    )
+    assert [row.why for row in view.rows] == [
+        "no worker is alive",
+        "no worker is alive",
+        "due in 1m",
+        "held",
+        "cancelled before it ran",
+    ]
+    assert (view.jobs["pending"], view.jobs["held"], view.jobs["dead"], view.jobs["completed"]) == (
+        3,
+        1,
+        1,
+        None,
+    )
 
 
 def test_a_drop_that_no_worker_has_admitted_is_shown(spool, path):
@@ -57,9 +76,13 @@ def test_a_drop_that_no_worker_has_admitted_is_shown(spool, path):
     assert ids(Sight(spool).look()) == ["mine.json", "a"]
 
 
-def test_only_a_hundred_jobs_of_a_state_are_shown_and_no_other_file_is_read(spool, path, monkeypatch):
+def test_only_a_hundred_jobs_of_a_state_are_shown_and_no_other_file_is_read(
+    spool, path, monkeypatch
+):
     for number in range(250):
-        (path / "pending" / encode(Name(1e9 + number, 5, 0, f"job{number}"))).write_text('{"command": "true"}')
+        (path / "pending" / encode(Name(1e9 + number, 5, 0, f"job{number}"))).write_text(
+            '{"command": "true"}'
+        )
     read, files = lookup.read, []
     monkeypatch.setattr(lookup, "read", lambda spool, file: files.append(file) or read(spool, file))
     sight = Sight(spool)
@@ -70,7 +93,9 @@ def test_only_a_hundred_jobs_of_a_state_are_shown_and_no_other_file_is_read(spoo
     assert len(files) == 100
 
 
-def test_completed_jobs_are_counted_apart_and_an_unchanged_directory_is_not_read_again(spool, path, seen, monkeypatch):
+def test_completed_jobs_are_counted_apart_and_an_unchanged_directory_is_not_read_again(
+    spool, path, seen, monkeypatch
+):
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     sight = Sight(spool)

@@ -8,7 +8,13 @@ import time
 import pytest
 
 from queuectl import Spool, actions, disk, doctor, ids, lookup, timetable
-from queuectl.errors import InvalidSchedule, NoSuchSchedule, ScheduleDamaged, ScheduleTaken, SpoolUnusable
+from queuectl.errors import (
+    InvalidSchedule,
+    NoSuchSchedule,
+    ScheduleDamaged,
+    ScheduleTaken,
+    SpoolUnusable,
+)
 from queuectl.log import Log
 from queuectl.schedule import MOST
 from queuectl.ticker import BATCH, Ticker
@@ -51,7 +57,11 @@ class Desk:
         self.ticker.tick()
 
     def events(self, what):
-        return [event for line in self.log.read_text().splitlines() if (event := json.loads(line))["event"] == what]
+        return [
+            event
+            for line in self.log.read_text().splitlines()
+            if (event := json.loads(line))["event"] == what
+        ]
 
 
 @pytest.fixture
@@ -75,7 +85,9 @@ def test_a_spool_has_the_directory_with_its_first_schedule_and_it_is_private(spo
     (path / "schedules").chmod(0o770)
     with pytest.raises(SpoolUnusable, match="schedules"):
         spool.guard(allow_root=True)
-    assert [(report.check, report.fixed) for report in doctor.examine(spool, fix=True)] == [("modes", True)]
+    assert [(report.check, report.fixed) for report in doctor.examine(spool, fix=True)] == [
+        ("modes", True)
+    ]
     spool.guard(allow_root=True)
 
 
@@ -92,9 +104,12 @@ def test_a_schedule_that_was_added_stands_in_its_file(spool, path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "expected"), [("Europe/Berlin", "Europe/Berlin"), (":America/New_York", "America/New_York"), ("", "UTC")]
+    ("variable", "expected"),
+    [("Europe/Berlin", "Europe/Berlin"), (":America/New_York", "America/New_York"), ("", "UTC")],
 )
-def test_a_zone_that_nobody_named_is_that_of_this_machine(spool, path, monkeypatch, variable, expected):
+def test_a_zone_that_nobody_named_is_that_of_this_machine(
+    spool, path, monkeypatch, variable, expected
+):
     monkeypatch.setenv("TZ", variable)
     timetable.add(spool, "nightly", {key: value for key, value in HOURLY.items() if key != "zone"})
     assert json.loads((path / "schedules" / "nightly.json").read_text())["zone"] == expected
@@ -103,7 +118,9 @@ def test_a_zone_that_nobody_named_is_that_of_this_machine(spool, path, monkeypat
 def test_a_zone_without_a_name_must_be_named(spool, monkeypatch):
     monkeypatch.setenv("TZ", "CET-1CEST")
     with pytest.raises(InvalidSchedule, match="--zone"):
-        timetable.add(spool, "nightly", {key: value for key, value in HOURLY.items() if key != "zone"})
+        timetable.add(
+            spool, "nightly", {key: value for key, value in HOURLY.items() if key != "zone"}
+        )
 
 
 def test_a_name_is_one_schedule_also_while_it_is_paused(spool, path):
@@ -156,7 +173,9 @@ def test_what_people_do_to_a_schedule_is_durable_when_it_is_done(spool, path, mo
         assert synced[schedules] == sorted(os.listdir(schedules))
 
 
-@pytest.mark.parametrize("act", [timetable.remove, timetable.pause, timetable.resume, timetable.run, timetable.find])
+@pytest.mark.parametrize(
+    "act", [timetable.remove, timetable.pause, timetable.resume, timetable.run, timetable.find]
+)
 @pytest.mark.parametrize("name", ["other", "", "../nightly", "nightly.json"])
 def test_a_name_that_no_schedule_has_is_refused(spool, act, name):
     with pytest.raises(NoSuchSchedule):
@@ -171,7 +190,10 @@ def test_a_name_that_cannot_begin_an_id_is_refused(spool, path, name):
 
 
 def test_a_schedule_that_is_none_is_refused_and_makes_nothing(spool, path):
-    for wrong in ({**HOURLY, "corn": "x"}, {**HOURLY, "job": {"command": "true", "stdin": "x" * 2**20}}):
+    for wrong in (
+        {**HOURLY, "corn": "x"},
+        {**HOURLY, "job": {"command": "true", "stdin": "x" * 2**20}},
+    ):
         with pytest.raises(InvalidSchedule):
             timetable.add(spool, "nightly", wrong)
     assert not (path / "schedules").exists()
@@ -242,9 +264,15 @@ def test_a_clock_that_is_put_back_repeats_nothing(spool, path, desk):
 
 @pytest.mark.parametrize(
     ("catch_up", "expected", "missed"),
-    [("none", [], 1), ("one", ["20261122T150000Z"], 1), ("all", ["20261122T130000Z", "20261122T140000Z", "20261122T150000Z"], 0)],
+    [
+        ("none", [], 1),
+        ("one", ["20261122T150000Z"], 1),
+        ("all", ["20261122T130000Z", "20261122T140000Z", "20261122T150000Z"], 0),
+    ],
 )
-def test_what_was_missed_is_made_up_as_the_schedule_says(spool, path, desk, catch_up, expected, missed):
+def test_what_was_missed_is_made_up_as_the_schedule_says(
+    spool, path, desk, catch_up, expected, missed
+):
     timetable.add(spool, "nightly", {**HOURLY, "catch_up": catch_up})
     spool.time = NOON + 3.5 * 3600
     for _ in range(3):
@@ -306,7 +334,9 @@ def test_a_schedule_that_was_removed_and_added_again_begins_anew(spool, path, de
     spool.time = NOON + 4 * 3600
     desk.look()
     assert ticked(path) == ["20261122T130000Z", "20261122T160000Z"]
-    assert lookup.read(spool, lookup.find(spool, "nightly-20261122T160000Z").file).command == "false"
+    assert (
+        lookup.read(spool, lookup.find(spool, "nightly-20261122T160000Z").file).command == "false"
+    )
 
 
 def test_two_supervisors_make_one_job_of_a_tick(spool, path, desk, tmp_path):
@@ -345,7 +375,11 @@ def test_a_tick_is_skipped_while_a_job_with_its_key_waits_or_runs(spool, path, d
         desk.look()
     assert ticked(path) == ["20261122T130000Z"]
     [event] = desk.events("skipped")
-    assert (event["tick"], event["unique"], event["holder"]) == ("nightly-20261122T140000Z", "backup", "nightly-20261122T130000Z")
+    assert (event["tick"], event["unique"], event["holder"]) == (
+        "nightly-20261122T140000Z",
+        "backup",
+        "nightly-20261122T130000Z",
+    )
     [entry] = spool.entries("pending")
     spool.move(entry, "completed", entry.name)
     desk.look()
@@ -408,7 +442,9 @@ def misspelt(path):
 
 def placeless(path):
     record = json.loads((path / "schedules" / "nightly.json").read_text())
-    (path / "schedules" / "nightly.json").write_text(json.dumps({**record, "zone": "Europe/Atlantis"}))
+    (path / "schedules" / "nightly.json").write_text(
+        json.dumps({**record, "zone": "Europe/Atlantis"})
+    )
 
 
 def linked(path):
@@ -442,11 +478,15 @@ def test_a_damaged_schedule_is_told_once_and_does_not_stop_the_others(spool, pat
         spool.time = NOON + hours * 3600
         desk.look()
         desk.look()
-    assert sorted(set(ids_in(path, "pending"))) == [f"{name}-20261122T1{hour}0000Z" for name in ("alike", "other") for hour in (3, 4)]
+    assert sorted(set(ids_in(path, "pending"))) == [
+        f"{name}-20261122T1{hour}0000Z" for name in ("alike", "other") for hour in (3, 4)
+    ]
     [warning] = desk.warnings
     assert warning.startswith("schedule nightly: ")
     assert f"{path}/schedules/nightly." in warning
-    assert [report.check for report in doctor.examine(spool, fix=False) if report.check != "links"] == ["schedules"]
+    assert [
+        report.check for report in doctor.examine(spool, fix=False) if report.check != "links"
+    ] == ["schedules"]
     states = {record["name"]: record["state"] for record in timetable.records(spool)}
     assert states == {"alike": "active", "nightly": "damaged", "other": "active"}
 
@@ -513,7 +553,9 @@ def test_other_files_there_are_left_alone(spool, path, desk, name):
 def test_the_doctor_finds_a_memory_without_a_schedule_and_two_schedules_of_one_name(spool, path):
     timetable.add(spool, "nightly", HOURLY)
     timetable.remember(spool, "gone", int(NOON))
-    (path / "schedules" / "nightly.paused").write_bytes((path / "schedules" / "nightly.json").read_bytes())
+    (path / "schedules" / "nightly.paused").write_bytes(
+        (path / "schedules" / "nightly.json").read_bytes()
+    )
     assert sorted(report.fixed for report in doctor.examine(spool, fix=True)) == [False, True]
     assert sorted(os.listdir(path / "schedules")) == ["nightly.json", "nightly.paused"]
     assert not timetable.pause(spool, "nightly")

@@ -6,7 +6,19 @@ import time
 import filelock
 import pytest
 
-from queuectl import actions, admission, blocked, config, disk, gate, limits, lookup, recovery, unique, waiting
+from queuectl import (
+    actions,
+    admission,
+    blocked,
+    config,
+    disk,
+    gate,
+    limits,
+    lookup,
+    recovery,
+    unique,
+    waiting,
+)
 from queuectl.errors import InvalidJob, KeyTaken, WrongState
 from tests.support import ids_in, names
 
@@ -36,7 +48,9 @@ def end(spool, id, state="completed"):
 
 
 def why(spool, id):
-    return lookup.record(spool, lookup.find(spool, id), spool.settings(), waiting.Reasons(spool).of)["waits"]
+    return lookup.record(
+        spool, lookup.find(spool, id), spool.settings(), waiting.Reasons(spool).of
+    )["waits"]
 
 
 # -- limits
@@ -66,14 +80,26 @@ def test_a_blocked_job_keeps_its_attempts_and_its_place(spool, path, enter):
 
 @pytest.mark.parametrize(
     ("settings", "most"),
-    [({}, 1), ({"gpu:0": 3}, 3), ({"gpu:": 2}, 2), ({"gpu:": 2, "gpu:0": 5}, 5), ({"g:": 9}, 1), ({"gpu:": 0}, 0)],
+    [
+        ({}, 1),
+        ({"gpu:0": 3}, 3),
+        ({"gpu:": 2}, 2),
+        ({"gpu:": 2, "gpu:0": 5}, 5),
+        ({"g:": 9}, 1),
+        ({"gpu:": 0}, 0),
+    ],
 )
 def test_a_limit_is_as_its_setting_says_or_that_of_its_prefix(settings, most):
     assert config.Settings(limits=settings).limit("gpu:0") == most
 
 
 def test_a_token_that_is_given_back_wakes_the_best_of_those_that_wait(spool, path, enter):
-    spool.enqueue_all([{"command": "true", "id": f"j{priority}", "limit": "x", "priority": priority} for priority in (5, 1, 9, 3)])
+    spool.enqueue_all(
+        [
+            {"command": "true", "id": f"j{priority}", "limit": "x", "priority": priority}
+            for priority in (5, 1, 9, 3)
+        ]
+    )
     first = gate.Gate(spool, ME)
     [entry] = spool.entries_of("j5")
     claimed = spool.claim(entry.file, ME, time.time())
@@ -117,7 +143,9 @@ def test_a_token_that_vanished_is_issued_again_and_one_that_is_held_is_not(spool
     assert limits.free(spool, "x") == ["1"]
 
 
-def test_a_token_that_another_issued_and_took_meanwhile_is_not_issued_twice(spool, path, enter, overtake):
+def test_a_token_that_another_issued_and_took_meanwhile_is_not_issued_twice(
+    spool, path, enter, overtake
+):
     (path / "processing" / "other").mkdir()
     overtake(lambda: limits.take(spool, "x", "other"))
 
@@ -146,7 +174,9 @@ def under_lock(monkeypatch, name, lock):
     return held
 
 
-def test_a_token_that_another_has_issued_again_and_taken_meanwhile_stays_one(spool, path, enter, overtake):
+def test_a_token_that_another_has_issued_again_and_taken_meanwhile_stays_one(
+    spool, path, enter, overtake
+):
     assert limits.take(spool, "x", ME)
     os.unlink(path / "processing" / ME / "x.1.token")
     overtake(lambda: limits.mend(spool) and limits.take(spool, "x", ME))
@@ -169,7 +199,9 @@ def test_a_token_that_a_power_cut_left_under_both_names_is_given_back_once(spool
 
 
 @pytest.mark.parametrize(("most", "woken"), [(1, ["b", "c"]), (2, ["b", "c", "d"])])
-def test_who_wakes_some_wakes_another_for_one_that_somebody_else_has_woken(spool, path, enter, monkeypatch, most, woken):
+def test_who_wakes_some_wakes_another_for_one_that_somebody_else_has_woken(
+    spool, path, enter, monkeypatch, most, woken
+):
     spool.enqueue_all([{"command": "true", "id": id, "limit": "x"} for id in "abcd"])
     assert [enter(id) for id in "abcd"] == ["open", "blocked", "blocked", "blocked"]
     rename = disk.rename
@@ -225,8 +257,12 @@ def test_what_an_end_means_for_those_that_wait_for_it(spool, path, enter, field,
         assert run["reason"].startswith("job a, after which it was to run, ")
 
 
-def test_who_begins_to_wait_after_a_worker_saw_nobody_wait_is_woken_when_it_tells(spool, path, enter):
-    first, _ = spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_who_begins_to_wait_after_a_worker_saw_nobody_wait_is_woken_when_it_tells(
+    spool, path, enter
+):
+    first, _ = spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     assert enter(first) == "open"
     mine = gate.Gate(spool, ME)
     mine.tell()
@@ -245,9 +281,16 @@ def let_go_of_the_token(spool):
     blocked.offer(spool, "x")
 
 
-@pytest.mark.parametrize(("fields", "come"), [({"after": "a"}, lambda spool: end(spool, "a")), ({"limit": "x"}, let_go_of_the_token)])
-def test_what_a_job_waits_for_may_come_while_it_is_parked(spool, path, enter, monkeypatch, fields, come):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "first", "limit": "x"}])
+@pytest.mark.parametrize(
+    ("fields", "come"),
+    [({"after": "a"}, lambda spool: end(spool, "a")), ({"limit": "x"}, let_go_of_the_token)],
+)
+def test_what_a_job_waits_for_may_come_while_it_is_parked(
+    spool, path, enter, monkeypatch, fields, come
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "first", "limit": "x"}]
+    )
     spool.enqueue({"command": "true", "id": "b", **fields})
     assert enter("first") == "open"
     park = blocked.park
@@ -263,8 +306,12 @@ def test_what_a_job_waits_for_may_come_while_it_is_parked(spool, path, enter, mo
     assert os.listdir(path / "blocked") == []
 
 
-def test_who_waits_for_a_job_whose_file_somebody_removed_by_hand_is_woken_by_the_sweep(spool, path, enter):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_who_waits_for_a_job_whose_file_somebody_removed_by_hand_is_woken_by_the_sweep(
+    spool, path, enter
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     enter("b")
     [entry] = spool.entries_of("a")
     os.unlink(spool.at(entry.file))
@@ -274,8 +321,12 @@ def test_who_waits_for_a_job_whose_file_somebody_removed_by_hand_is_woken_by_the
     assert ids_in(path, "pending") == ["b"]
 
 
-def test_who_waits_for_a_job_whose_worker_died_before_it_told_is_woken_by_the_rescue(spool, path, enter):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_who_waits_for_a_job_whose_worker_died_before_it_told_is_woken_by_the_rescue(
+    spool, path, enter
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     enter("b")
     [entry] = spool.entries_of("a")
     assert spool.move(entry, "completed", entry.name)
@@ -287,7 +338,12 @@ def test_who_waits_for_a_job_whose_worker_died_before_it_told_is_woken_by_the_re
 
 def test_all_are_woken_although_more_wait_than_are_looked_at_once(spool, path, enter, monkeypatch):
     monkeypatch.setattr(blocked, "MOST", 2)
-    spool.enqueue_all([{"command": "true", "id": "a"}, *({"command": "true", "id": id, "after": "a"} for id in "bcdef")])
+    spool.enqueue_all(
+        [
+            {"command": "true", "id": "a"},
+            *({"command": "true", "id": id, "after": "a"} for id in "bcdef"),
+        ]
+    )
     assert {enter(id) for id in "bcdef"} == {"blocked"}
 
     end(spool, "a")
@@ -295,8 +351,12 @@ def test_all_are_woken_although_more_wait_than_are_looked_at_once(spool, path, e
     assert ids_in(path, "pending") == list("bcdef")
 
 
-def test_who_waits_for_a_job_that_another_took_away_before_it_could_be_buried_waits_on(spool, path, enter, monkeypatch):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_who_waits_for_a_job_that_another_took_away_before_it_could_be_buried_waits_on(
+    spool, path, enter, monkeypatch
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     spool.enqueue({"command": "true", "id": "c", "after": "b"})
     assert enter("c") == "blocked"
     end(spool, "a", "dead")
@@ -334,23 +394,33 @@ def test_a_job_that_waits_for_an_unknown_one_is_refused_and_nothing_is_enqueued(
     assert names(path, "pending") == os.listdir(path / "tmp") == []
 
 
-@pytest.mark.parametrize("circle", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "a"}])
+@pytest.mark.parametrize(
+    "circle", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "a"}]
+)
 def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(spool, path, circle):
     with pytest.raises(InvalidJob, match="in a circle: . after ."):
-        spool.enqueue_all([{"command": "true", "id": id, "after": [other]} for id, other in circle.items()])
+        spool.enqueue_all(
+            [{"command": "true", "id": id, "after": [other]} for id, other in circle.items()]
+        )
     assert names(path, "pending") == os.listdir(path / "tmp") == os.listdir(path / "ids") == []
 
 
 def test_jobs_that_come_together_may_wait_for_each_other_in_any_order(spool, path):
     ids = spool.enqueue_all(
-        [{"command": "true", "id": "z", "after": ["y"]}, {"command": "true", "id": "y", "after": "x"}, {"command": "true", "id": "x"}]
+        [
+            {"command": "true", "id": "z", "after": ["y"]},
+            {"command": "true", "id": "y", "after": "x"},
+            {"command": "true", "id": "x"},
+        ]
     )
 
     assert ids == ["z", "y", "x"]
     assert ids_in(path, "pending") == ["x", "y", "z"]
 
 
-def test_a_drop_that_waits_for_a_job_that_is_not_there_is_given_time_then_rejected(spool, path, enter):
+def test_a_drop_that_waits_for_a_job_that_is_not_there_is_given_time_then_rejected(
+    spool, path, enter
+):
     (path / "pending" / "x.json").write_text('{"command": "true", "id": "b", "after": "a"}')
 
     assert isinstance(admission.admit(spool, "x.json", ME, last=False), admission.Broken)
@@ -358,7 +428,9 @@ def test_a_drop_that_waits_for_a_job_that_is_not_there_is_given_time_then_reject
     assert isinstance(admission.admit(spool, "x.json", ME, last=False), admission.Admitted)
 
     (path / "pending" / "y.json").write_text('{"command": "true", "after": "nobody"}')
-    assert admission.admit(spool, "y.json", ME, last=True) == admission.Rejected("waits for job 'nobody', which is not in the spool")
+    assert admission.admit(spool, "y.json", ME, last=True) == admission.Rejected(
+        "waits for job 'nobody', which is not in the spool"
+    )
 
 
 # -- keys
@@ -417,13 +489,21 @@ def test_a_key_changes_hands_under_the_lock_of_the_keys(spool, path, monkeypatch
     assert held == [True]
 
 
-def test_a_key_that_cannot_be_let_go_is_no_obstacle_to_an_end_and_void_all_the_same(spool, path, enter, monkeypatch):
-    job = lookup.read(spool, lookup.find(spool, spool.enqueue({"command": "true", "id": "a", "unique": "key"})).file)
+def test_a_key_that_cannot_be_let_go_is_no_obstacle_to_an_end_and_void_all_the_same(
+    spool, path, enter, monkeypatch
+):
+    job = lookup.read(
+        spool,
+        lookup.find(spool, spool.enqueue({"command": "true", "id": "a", "unique": "key"})).file,
+    )
     spool.enqueue({"command": "true", "id": "b", "after": "a"})
     enter("b")
     [entry] = spool.entries_of("a")
     spool.move(entry, "completed", entry.name)
-    with monkeypatch.context() as patch, filelock.FileLock(path / "unique" / ".lock", is_singleton=False):
+    with (
+        monkeypatch.context() as patch,
+        filelock.FileLock(path / "unique" / ".lock", is_singleton=False),
+    ):
         patch.setattr(config, "locked", lambda path, real=config.locked: real(path, 0.05))
         gate.Gate(spool, ME).ended("a", job, "completed")
 
@@ -443,7 +523,9 @@ def test_of_many_that_come_together_with_one_key_none_comes_in(spool, path):
 def test_a_key_is_free_when_its_job_was_cancelled_or_removed(spool, verb):
     spool.enqueue({"command": "true", "id": "a", "unique": "key"})
 
-    actions.cancel(spool, "a") if verb == "cancel" else actions.remove(spool, lookup.find(spool, "a"))
+    actions.cancel(spool, "a") if verb == "cancel" else actions.remove(
+        spool, lookup.find(spool, "a")
+    )
 
     assert unique.hold(spool, "key", "b") is None
 
@@ -494,7 +576,11 @@ def test_what_does_not_wait_cannot_be_held_changed_or_released(spool):
     with pytest.raises(WrongState, match="pending, not held"):
         actions.release(spool, lookup.find(spool, "a"))
     end(spool, "a")
-    for act in (lambda e: actions.hold(spool, e), lambda e: actions.change(spool, e, priority=1), lambda e: actions.retry(spool, e)):
+    for act in (
+        lambda e: actions.hold(spool, e),
+        lambda e: actions.change(spool, e, priority=1),
+        lambda e: actions.retry(spool, e),
+    ):
         with pytest.raises(WrongState, match="job a is completed; "):
             act(lookup.find(spool, "a"))
 
@@ -532,7 +618,9 @@ def test_a_failed_job_is_tried_now_with_the_attempts_it_had(spool):
 
 def test_a_list_says_why_each_job_waits(spool, path, enter):
     spool.enqueue_all([{"command": "true", "id": id, "limit": "x"} for id in ("one", "two")])
-    spool.enqueue_all([{"command": "true", "id": "later", "delay": 7300}, {"command": "true", "id": "next"}])
+    spool.enqueue_all(
+        [{"command": "true", "id": "later", "delay": 7300}, {"command": "true", "id": "next"}]
+    )
     spool.enqueue({"command": "true", "id": "heir", "after": "next"})
     spool.enqueue({"command": "true", "id": "kept"}, hold=True)
     spool.enqueue({"command": "true", "id": "again"})
@@ -552,7 +640,9 @@ def test_a_list_says_why_each_job_waits(spool, path, enter):
 
 
 def test_a_job_that_no_worker_has_looked_at_says_what_it_will_wait_for(spool, alive):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
 
     assert [why(spool, "a"), why(spool, "b")] == [None, "waits for a"]
 
@@ -590,8 +680,12 @@ def test_who_was_woken_for_a_token_and_is_taken_away_leaves_it_to_the_next(spool
     assert "c" in ids_in(path, "pending")
 
 
-def test_waking_makes_it_durable_that_jobs_left_a_directory_before_it_removes_that(spool, path, enter, monkeypatch):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_waking_makes_it_durable_that_jobs_left_a_directory_before_it_removes_that(
+    spool, path, enter, monkeypatch
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     enter("b")
     synced, sync = [], disk.sync
 
@@ -607,8 +701,12 @@ def test_waking_makes_it_durable_that_jobs_left_a_directory_before_it_removes_th
     assert os.listdir(path / "blocked") == []
 
 
-def test_waking_bears_that_another_removes_the_empty_directory_first(spool, path, enter, monkeypatch):
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+def test_waking_bears_that_another_removes_the_empty_directory_first(
+    spool, path, enter, monkeypatch
+):
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     enter("b")
     sync = disk.sync
 

@@ -7,7 +7,19 @@ import signal
 import filelock
 import pytest
 
-from queuectl import admission, capture, config, disk, executor, gate, limits, liveness, lookup, results, signals
+from queuectl import (
+    admission,
+    capture,
+    config,
+    disk,
+    executor,
+    gate,
+    limits,
+    liveness,
+    lookup,
+    results,
+    signals,
+)
 from queuectl.attempt import Attempts
 from queuectl.log import Log
 from queuectl.signals import Listener
@@ -78,7 +90,9 @@ def test_a_job_that_prints_nothing_costs_no_log(spool, worker, path):
     assert [name.split(".", 1)[1] for name in names(path, "logs")] == ["1.out"]
 
 
-def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(spool, worker, monkeypatch):
+def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(
+    spool, worker, monkeypatch
+):
     """A disk that is full for a while between the two."""
     real, left = disk.give_name, [1]
 
@@ -97,14 +111,18 @@ def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(s
 
 
 @pytest.mark.parametrize("verb", ["claim", "settle"])
-def test_a_lock_that_nobody_lets_go_of_costs_a_job_no_attempt_and_a_worker_not_its_life(spool, worker, path, monkeypatch, verb):
+def test_a_lock_that_nobody_lets_go_of_costs_a_job_no_attempt_and_a_worker_not_its_life(
+    spool, worker, path, monkeypatch, verb
+):
     """The id of the job was that of one that was removed by hand, so that it is looked for under the lock of ids/."""
     spool.enqueue({"command": "true", "id": "a"})
     (path / "pending" / names(path, "pending")[0]).unlink()
     name = "20260101T000000.000000Z-p5-a0-a.json" if verb == "claim" else "a.json"
     (path / "pending" / name).write_text('{"command": "true", "id": "a"}')
     monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
-    monkeypatch.setattr(config, "locked", lambda path, patience=0.05, real=config.locked: real(path, 0.05))
+    monkeypatch.setattr(
+        config, "locked", lambda path, patience=0.05, real=config.locked: real(path, 0.05)
+    )
     with filelock.FileLock(path / "ids" / ".lock", is_singleton=False):
         worker._follow(Message(verb, f"pending/{name}" if verb == "claim" else name), last=False)
     [left] = names(path, "pending")
@@ -120,21 +138,28 @@ def test_a_name_in_failed_that_only_resembles_ours_keeps_no_drain_waiting(queuec
 
 def test_who_began_to_wait_for_a_job_is_woken_before_its_worker_rests(spool, worker, path):
     """A worker that saw nobody wait looks once for all the names that it was given."""
-    spool.enqueue_all([{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}])
+    spool.enqueue_all(
+        [{"command": "true", "id": "a"}, {"command": "true", "id": "b", "after": "a"}]
+    )
     [first] = spool.entries_of("a")
     worker.gate.tell()
     worker.announced = float("inf")  # no time passes
     (path / "processing" / "other").mkdir()
     [entry] = spool.entries_of("b")
     claim = spool.claim(entry.file, "other", spool.now())
-    assert gate.Gate(spool, "other").enter(claim, admission.examine(spool, claim, spool.settings())) == "blocked"
+    assert (
+        gate.Gate(spool, "other").enter(claim, admission.examine(spool, claim, spool.settings()))
+        == "blocked"
+    )
 
     work_through(worker, first.file)
 
     assert ids_in(path, "pending") == ["b"]
 
 
-def test_a_job_that_could_not_start_is_given_back_however_long_the_disk_is_full(spool, worker, path, monkeypatch):
+def test_a_job_that_could_not_start_is_given_back_however_long_the_disk_is_full(
+    spool, worker, path, monkeypatch
+):
     """Else its worker ended, and the rescue counted a run that never was."""
     id = spool.enqueue({"command": "true", "max_retries": 1})
     [entry] = spool.entries_of(id)
@@ -163,18 +188,24 @@ def refuse(*_):
     raise OSError(errno.ENOSPC, "full")
 
 
-def test_who_cannot_start_jobs_keeps_no_token_from_others_while_it_waits(spool, worker, monkeypatch):
+def test_who_cannot_start_jobs_keeps_no_token_from_others_while_it_waits(
+    spool, worker, monkeypatch
+):
     free = []
     monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
     monkeypatch.setattr(worker.attempts, "begin", refuse)
-    monkeypatch.setattr(worker.attempts, "is_possible", lambda _: free.extend(limits.free(spool, "x")) or True)
+    monkeypatch.setattr(
+        worker.attempts, "is_possible", lambda _: free.extend(limits.free(spool, "x")) or True
+    )
 
     follow(worker, spool, {"command": "true", "limit": "x"})
 
     assert free == ["1"]
 
 
-def test_a_log_that_could_not_be_made_leaves_nothing_to_the_next_attempt(spool, worker, monkeypatch):
+def test_a_log_that_could_not_be_made_leaves_nothing_to_the_next_attempt(
+    spool, worker, monkeypatch
+):
     """Where files cannot be nameless, as on a network, that of stdout is there before that of stderr fails."""
     monkeypatch.setattr(capture, "_NAMELESS", 0)
     monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
@@ -214,11 +245,15 @@ def test_a_stop_now_ends_a_worker_that_waits_for_room_for_an_outcome(spool, work
     assert len(tries) == 1
 
 
-def test_a_worker_that_is_told_to_stop_leaves_the_names_that_it_has_not_claimed(spool, worker, path, monkeypatch):
+def test_a_worker_that_is_told_to_stop_leaves_the_names_that_it_has_not_claimed(
+    spool, worker, path, monkeypatch
+):
     spool.enqueue_all(["true"] * 3)
     files = [entry.file for entry in spool.entries("pending")]
     taken = []
-    monkeypatch.setattr(worker, "take", lambda claim: taken.append(claim) or worker.stop(signal.SIGTERM, None))
+    monkeypatch.setattr(
+        worker, "take", lambda claim: taken.append(claim) or worker.stop(signal.SIGTERM, None)
+    )
 
     work_through(worker, *files)
 
@@ -226,7 +261,9 @@ def test_a_worker_that_is_told_to_stop_leaves_the_names_that_it_has_not_claimed(
     assert len(ids_in(path, "pending")) == 2
 
 
-def test_a_running_job_that_is_to_be_cancelled_is_not_put_back_by_a_stop_that_comes_first(spool, worker, path):
+def test_a_running_job_that_is_to_be_cancelled_is_not_put_back_by_a_stop_that_comes_first(
+    spool, worker, path
+):
     """The request was seen by nobody yet: no signal announced it."""
     spool.enqueue({"command": "sleep 600", "id": "a"})
     [entry] = spool.entries_of("a")
@@ -240,7 +277,9 @@ def test_a_running_job_that_is_to_be_cancelled_is_not_put_back_by_a_stop_that_co
     assert lookup.last_run(spool, lookup.find(spool, "a"))["outcome"] == "cancelled"
 
 
-def test_an_announcement_that_fails_halfway_is_no_obstacle_to_a_job_and_made_up_for(spool, worker, path, monkeypatch):
+def test_an_announcement_that_fails_halfway_is_no_obstacle_to_a_job_and_made_up_for(
+    spool, worker, path, monkeypatch
+):
     tell, told = worker.gate.tell, []
 
     def tell_later():

@@ -69,7 +69,9 @@ def test_a_capture_that_something_left_behind_may_write_to_serves_no_other_run(c
 CHANGES = {
     "closed": lambda fd, _: os.fchmod(fd, 0),
     "opened to all": lambda fd, _: os.fchmod(fd, 0o666),
-    "given a name": lambda fd, path: os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True),
+    "given a name": lambda fd, path: os.link(
+        f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True
+    ),
     "given away": lambda fd, _: os.fchown(fd, 65534, -1),
 }
 
@@ -96,7 +98,10 @@ def test_a_full_capture_serves_no_other_run(capture, tmp_path):
         printed(capture, tmp_path / name, name.encode())
         capture.end(10)
 
-    assert [(tmp_path / name).read_text() for name in sorted(os.listdir(tmp_path))] == ["a.1.out", "b.1.out"]
+    assert [(tmp_path / name).read_text() for name in sorted(os.listdir(tmp_path))] == [
+        "a.1.out",
+        "b.1.out",
+    ]
 
 
 def test_a_capture_can_be_shown_while_the_command_runs(capture, tmp_path):
@@ -151,7 +156,9 @@ def no_such_flag(monkeypatch):
 
 
 @pytest.mark.parametrize("lacking", [no_nameless_files, no_such_flag])
-def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, monkeypatch, lacking):
+def test_without_nameless_files_a_capture_has_its_name_from_the_start(
+    tmp_path, monkeypatch, lacking
+):
     lacking(monkeypatch)
     capture = Capture(str(tmp_path), 1)
     for name, data in (("a.1.out", b"a"), ("b.1.out", b""), ("c.1.out", b"c")):
@@ -164,7 +171,9 @@ def test_without_nameless_files_a_capture_has_its_name_from_the_start(tmp_path, 
     assert sorted(os.listdir(tmp_path)) == ["a.1.out", "c.1.out"]
 
 
-def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(tmp_path, monkeypatch):
+def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(
+    tmp_path, monkeypatch
+):
     no_such_flag(monkeypatch)
     (tmp_path / "a.1.out").write_text("old")
     capture = Capture(str(tmp_path), 1)
@@ -174,7 +183,9 @@ def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(t
     assert (tmp_path / "a.1.out").read_bytes() == b"new"
 
 
-def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_a_second_try(tmp_path, monkeypatch):
+def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_a_second_try(
+    tmp_path, monkeypatch
+):
     no_such_flag(monkeypatch)
     capture = Capture(str(tmp_path), 1)
     printed(capture, tmp_path / "a.1.out", b"")

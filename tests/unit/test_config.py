@@ -20,7 +20,9 @@ def settle(file, environ=None, flags=None):
 
 
 def change(file, values, remove=()):
-    config.change(str(file), str(file.parent / f"new{multiprocessing.current_process().pid}"), values, remove)
+    config.change(
+        str(file), str(file.parent / f"new{multiprocessing.current_process().pid}"), values, remove
+    )
 
 
 def test_the_defaults_are_those_of_the_table():
@@ -106,7 +108,17 @@ def test_a_change_keeps_the_other_settings_and_unset_removes_one(file):
     assert json.loads(file.read_text()) == {"keep_dead": "10d", "timeout": 3}
 
 
-@pytest.mark.parametrize("text", ['{"max_retries": 5', "[]", "", '{"max_retries": 0}', '{"nonsense": 1}', '{"timeout": 1, "timeout": 2}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"max_retries": 5',
+        "[]",
+        "",
+        '{"max_retries": 0}',
+        '{"nonsense": 1}',
+        '{"timeout": 1, "timeout": 2}',
+    ],
+)
 def test_a_damaged_file_is_named_and_never_overwritten(file, text):
     file.write_text(text)
 
@@ -120,14 +132,22 @@ def test_a_damaged_file_is_named_and_never_overwritten(file, text):
 
 def test_two_changes_at_once_are_both_there(file):
     fork = multiprocessing.get_context("fork")
-    changes = [fork.Process(target=change, args=(file, {name: 7})) for name in ("max_retries", "output_tail", "timeout", "backoff_base")]
+    changes = [
+        fork.Process(target=change, args=(file, {name: 7}))
+        for name in ("max_retries", "output_tail", "timeout", "backoff_base")
+    ]
 
     for process in changes:
         process.start()
     for process in changes:
         process.join()
 
-    assert json.loads(file.read_text()) == {"max_retries": 7, "output_tail": 7, "timeout": 7, "backoff_base": 7}
+    assert json.loads(file.read_text()) == {
+        "max_retries": 7,
+        "output_tail": 7,
+        "timeout": 7,
+        "backoff_base": 7,
+    }
 
 
 def test_live_settings_follow_the_file_and_survive_its_damage(file):

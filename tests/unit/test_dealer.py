@@ -59,7 +59,9 @@ def test_names_are_shared_fairly_and_given_once(spool, dealer, hands, clock):
     assert len(set().union(*(hand.held for hand in hands))) == 6
 
 
-def test_of_the_last_names_a_worker_gets_its_share_of_what_is_left_however_many_it_wants(spool, dealer, hands, clock):
+def test_of_the_last_names_a_worker_gets_its_share_of_what_is_left_however_many_it_wants(
+    spool, dealer, hands, clock
+):
     spool.enqueue_all(["true"] * 30)
     give_one_each(dealer, hands)
     given = []
@@ -88,7 +90,9 @@ def test_who_is_busy_with_a_long_job_gets_no_share_of_the_last_names(spool, deal
     assert len(hands[0].held) == 27
 
 
-def test_names_are_given_as_wanted_while_more_wait_than_were_listed(spool, dealer, hands, clock, monkeypatch):
+def test_names_are_given_as_wanted_while_more_wait_than_were_listed(
+    spool, dealer, hands, clock, monkeypatch
+):
     monkeypatch.setattr("queuectl.queue.SMALLEST", 20)
     spool.enqueue_all(["true"] * 21)
     hands[0].wants = 20
@@ -97,7 +101,9 @@ def test_names_are_given_as_wanted_while_more_wait_than_were_listed(spool, deale
     assert len(hands[0].held) == 20
 
 
-def test_the_first_look_is_taken_before_any_worker_wants_something(spool, dealer, hands, clock, monkeypatch):
+def test_the_first_look_is_taken_before_any_worker_wants_something(
+    spool, dealer, hands, clock, monkeypatch
+):
     spool.enqueue_all(["true"] * 3)
     scans = []
     real = spool.names
@@ -120,8 +126,13 @@ def mixed(monkeypatch):
     return mixed
 
 
-@pytest.mark.parametrize(("names", "is_mixed"), [([], False), (["w0", "w1"], False), (["w0", "elsewhere"], True), (["elsewhere"], True)])
-def test_the_order_is_loosened_only_for_other_supervisors_workers(spool, path, dealer, hands, clock, mixed, names, is_mixed):
+@pytest.mark.parametrize(
+    ("names", "is_mixed"),
+    [([], False), (["w0", "w1"], False), (["w0", "elsewhere"], True), (["elsewhere"], True)],
+)
+def test_the_order_is_loosened_only_for_other_supervisors_workers(
+    spool, path, dealer, hands, clock, mixed, names, is_mixed
+):
     spool.enqueue_all(["true"] * 3)
     for name in names:
         (path / "processing" / name).mkdir()
@@ -130,7 +141,9 @@ def test_the_order_is_loosened_only_for_other_supervisors_workers(spool, path, d
     assert bool(mixed) == is_mixed
 
 
-def test_a_worker_of_ours_that_has_not_said_its_name_is_no_other_supervisors(spool, path, dealer, hands, clock, mixed):
+def test_a_worker_of_ours_that_has_not_said_its_name_is_no_other_supervisors(
+    spool, path, dealer, hands, clock, mixed
+):
     spool.enqueue_all(["true"] * 3)
     hands[0].name = ""
     for name in ("w0", "w1", "w2"):
@@ -141,7 +154,9 @@ def test_a_worker_of_ours_that_has_not_said_its_name_is_no_other_supervisors(spo
 
 
 @pytest.mark.parametrize("stays", [False, True])
-def test_whom_the_first_look_finds_counts_only_if_it_is_still_there_after_the_first_chores(spool, path, dealer, hands, clock, mixed, stays):
+def test_whom_the_first_look_finds_counts_only_if_it_is_still_there_after_the_first_chores(
+    spool, path, dealer, hands, clock, mixed, stays
+):
     spool.enqueue_all(["true"] * 3)
     other = path / "processing" / "other"
     other.mkdir()
@@ -204,7 +219,9 @@ def test_a_look_that_fails_is_not_repeated_at_once(spool, path, dealer, hands, c
     assert dealer.wakes_at(hands, 3600) > clock.now + 0.5
 
 
-def test_an_untouched_directory_is_not_scanned_again(spool, path, dealer, hands, clock, monkeypatch):
+def test_an_untouched_directory_is_not_scanned_again(
+    spool, path, dealer, hands, clock, monkeypatch
+):
     spool.enqueue({"command": "true", "delay": 3600})
     for state in ("pending", "failed"):
         os.utime(path / state, (1, 1))
@@ -243,7 +260,9 @@ def test_a_directory_is_taken_for_untouched_only_if_a_change_would_show(
     assert bool(scans) == (looks or (fraction == 0.0 and age < 2))
 
 
-def test_a_job_that_comes_while_a_look_is_taken_is_found_by_the_next(spool, path, dealer, hands, clock, monkeypatch):
+def test_a_job_that_comes_while_a_look_is_taken_is_found_by_the_next(
+    spool, path, dealer, hands, clock, monkeypatch
+):
     for state in ("pending", "failed"):
         os.utime(path / state, (1, 1))
     names = spool.names
@@ -268,7 +287,9 @@ def test_a_job_that_comes_while_a_look_is_taken_is_found_by_the_next(spool, path
 
 
 @pytest.mark.parametrize("place", ["pending", "failed", "processing/other", "blocked/after.gone"])
-def test_nothing_is_drained_while_a_job_is_left_that_may_run(spool, path, dealer, hands, clock, place):
+def test_nothing_is_drained_while_a_job_is_left_that_may_run(
+    spool, path, dealer, hands, clock, place
+):
     for hand in hands:
         hand.wants = 1
     dealer.deal(hands, 3600)
@@ -292,8 +313,12 @@ def test_nobody_waits_nobody_looks(dealer, hands):
     assert dealer.wakes_at(hands, 3600) is None
 
 
-@pytest.mark.parametrize(("lost", "looks"), [(0, False), (4, False), (5, False), (6, True), (20, True)])
-def test_a_list_of_which_every_fourth_name_was_taken_by_others_is_made_anew(spool, dealer, hands, clock, monkeypatch, lost, looks):
+@pytest.mark.parametrize(
+    ("lost", "looks"), [(0, False), (4, False), (5, False), (6, True), (20, True)]
+)
+def test_a_list_of_which_every_fourth_name_was_taken_by_others_is_made_anew(
+    spool, dealer, hands, clock, monkeypatch, lost, looks
+):
     spool.enqueue_all(["true"] * 40)
     hands[0].wants = 20
     dealer.deal(hands[:1], 3600)
@@ -323,8 +348,13 @@ def refuse(*_):
     raise OSError(errno.ESTALE, "stale")
 
 
-@pytest.mark.parametrize(("took", "waited", "looks"), [(0.001, 0.9, False), (0.001, 1.1, True), (2.0, 19.0, False), (2.0, 21.0, True)])
-def test_a_list_lasts_ten_times_as_long_as_it_took_to_make(spool, dealer, hands, clock, monkeypatch, took, waited, looks):
+@pytest.mark.parametrize(
+    ("took", "waited", "looks"),
+    [(0.001, 0.9, False), (0.001, 1.1, True), (2.0, 19.0, False), (2.0, 21.0, True)],
+)
+def test_a_list_lasts_ten_times_as_long_as_it_took_to_make(
+    spool, dealer, hands, clock, monkeypatch, took, waited, looks
+):
     spool.enqueue_all(["true"] * 40)
     real = spool.names
     scans = []

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.filename import Name, decode, encode, fitted, has_shape, is_drop, is_id, stamp, unstamp
+from queuectl.filename import (
+    Name,
+    decode,
+    encode,
+    fitted,
+    has_shape,
+    is_drop,
+    is_id,
+    stamp,
+    unstamp,
+)
 
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True)
 times = st.integers(0, 7258118399 * 1_000_000).map(lambda micro: micro / 1_000_000)
@@ -75,14 +85,24 @@ def test_what_is_not_a_canonical_name_is_none(text):
 
 
 @pytest.mark.parametrize(
-    "name", [Name(0, 10, 0, "a"), Name(0, 5, -1, "a"), Name(0, 5, 0, ""), Name(0, 5, 0, "a/b"), Name(-1, 5, 0, "a"), Name(1e11, 5, 0, "a")]
+    "name",
+    [
+        Name(0, 10, 0, "a"),
+        Name(0, 5, -1, "a"),
+        Name(0, 5, 0, ""),
+        Name(0, 5, 0, "a/b"),
+        Name(-1, 5, 0, "a"),
+        Name(1e11, 5, 0, "a"),
+    ],
 )
 def test_what_no_name_can_say_is_refused(name):
     with pytest.raises(ValueError, match="."):
         encode(name)
 
 
-@pytest.mark.parametrize("text", ["a/b", "..", ".hidden", "-dash", "", "a b", "a\n", "é", "x" * 129, "../../etc/x"])
+@pytest.mark.parametrize(
+    "text", ["a/b", "..", ".hidden", "-dash", "", "a b", "a\n", "é", "x" * 129, "../../etc/x"]
+)
 def test_what_could_leave_the_directory_is_no_id(text):
     assert not is_id(text)
 

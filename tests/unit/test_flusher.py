@@ -176,7 +176,9 @@ def test_a_supervisor_makes_durable_what_was_noted_before_it_ends(supervisor, pa
 
 
 @pytest.mark.parametrize("verb", ["want", "took", "filed"])
-def test_a_worker_that_tells_of_its_jobs_has_done_something_that_must_be_durable(supervisor, hand, verb):
+def test_a_worker_that_tells_of_its_jobs_has_done_something_that_must_be_durable(
+    supervisor, hand, verb
+):
     ours, theirs = hand
     ours.held_since = 1.0
     theirs.send(verb, "1")

@@ -17,4 +17,7 @@ def test_ids_of_ours_have_a_shape_of_their_own():
     assert ids.is_ours(id)
     assert is_id(id)
     assert len(id) == 17
-    assert not any(ids.is_ours(other) for other in ("job1", "a" * 17, "1" * 16, "1" * 18, id.upper(), "1" + "u" * 16))
+    assert not any(
+        ids.is_ours(other)
+        for other in ("job1", "a" * 17, "1" * 16, "1" * 18, id.upper(), "1" + "u" * 16)
+    )

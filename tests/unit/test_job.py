@@ -32,7 +32,10 @@ def jobs(draw):
         env=draw(st.dictionaries(names_of_variables, texts, max_size=3)),
         stdin=draw(st.none() | texts),
         name=draw(st.none() | texts),
-        meta=draw(st.none() | st.dictionaries(texts, st.integers() | texts | st.none() | st.booleans(), max_size=3)),
+        meta=draw(
+            st.none()
+            | st.dictionaries(texts, st.integers() | texts | st.none() | st.booleans(), max_size=3)
+        ),
         created_at=draw(st.none() | times),
         **when,
     )
@@ -62,7 +65,8 @@ def test_any_bytes_are_a_job_or_are_refused(data):
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)
+        st.none() | st.booleans() | st.integers() | st.floats() | texts,
+        lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     )
 )
 def test_any_value_is_a_job_or_is_refused(value):

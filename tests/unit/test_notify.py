@@ -13,7 +13,14 @@ from queuectl.notify import Notifier
         ({}, False),
         ({"NOTIFY_SOCKET": "/run/x"}, False),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "10000000"}, True),
-        ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}, True),
+        (
+            {
+                "NOTIFY_SOCKET": "/run/x",
+                "WATCHDOG_USEC": "10000000",
+                "WATCHDOG_PID": str(os.getpid()),
+            },
+            True,
+        ),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"}, False),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "0"}, False),
         ({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "soon"}, False),

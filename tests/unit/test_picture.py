@@ -12,15 +12,37 @@ from queuectl.picture import Mood, Row, View, Worker
 
 NOW = 1_000_000.0
 
-COUNTS = {"processing": 1, "pending": 2, "blocked": 0, "held": 0, "failed": 0, "dead": 1, "completed": 1_234_567}
+COUNTS = {
+    "processing": 1,
+    "pending": 2,
+    "blocked": 0,
+    "held": 0,
+    "failed": 0,
+    "dead": 1,
+    "completed": 1_234_567,
+}
 
 
 def row(id, state="pending", **more):
-    fields = {"time": NOW - 75, "priority": 5, "attempts": 0, "most": 3, "file": "", "worker": None, "what": "true", "why": ""}
+    fields = {
+        "time": NOW - 75,
+        "priority": 5,
+        "attempts": 0,
+        "most": 3,
+        "file": "",
+        "worker": None,
+        "what": "true",
+        "why": "",
+    }
     return Row(**{"state": state, "id": id, **fields, **more})
 
 
-ROWS = [row("run", "processing", attempts=1), row("next"), row("later", why="due in 5m"), row("gone", "dead", why="exit code 3")]
+ROWS = [
+    row("run", "processing", attempts=1),
+    row("next"),
+    row("later", why="due in 5m"),
+    row("gone", "dead", why="exit code 3"),
+]
 
 CALM = Mood()
 
@@ -50,7 +72,11 @@ def test_each_kind_of_job_has_its_part_and_says_what_matters_of_it():
 
 
 def test_the_chosen_job_is_marked_over_the_whole_width():
-    [line] = [line for line in picture.jobs(VIEW, Mood(chosen="next"), 90, 24) if text(line).startswith(">")]
+    [line] = [
+        line
+        for line in picture.jobs(VIEW, Mood(chosen="next"), 90, 24)
+        if text(line).startswith(">")
+    ]
 
     assert [span.style for span in line] == ["chosen"]
     assert len(text(line)) == 90
@@ -68,11 +94,20 @@ def test_the_chosen_job_is_marked_over_the_whole_width():
         ({"trouble": "no spool at /srv/spool"}, "no spool at /srv/spool"),
         ({"scheduled": 1200}, "1,200 wait for their time"),
         ({"oldest": NOW - 7200}, "oldest ready since 2h"),
-        ({"minutes": [0] * 10 + [60, 60, 60, 60, 60, 30], "part": 30.0}, "60.0 ended a minute ▁▁▁▁▁▁▁▁▁▁█████▅"),
+        (
+            {"minutes": [0] * 10 + [60, 60, 60, 60, 60, 30], "part": 30.0},
+            "60.0 ended a minute ▁▁▁▁▁▁▁▁▁▁█████▅",
+        ),
         ({"minutes": [5], "part": 0.0}, "0.0 ended a minute"),
         ({"minutes": []}, "0.0 ended a minute"),
-        ({"workers": [Worker("mars-1", "mars", True, 3.0, "run")]}, "  mars-1  mars  beat   3s  runs run"),
-        ({"workers": [Worker("mars-1", "mars", True, 3.0, None)]}, "  mars-1  mars  beat   3s  idle"),
+        (
+            {"workers": [Worker("mars-1", "mars", True, 3.0, "run")]},
+            "  mars-1  mars  beat   3s  runs run",
+        ),
+        (
+            {"workers": [Worker("mars-1", "mars", True, 3.0, None)]},
+            "  mars-1  mars  beat   3s  idle",
+        ),
         ({"workers": [Worker("mars-1", "?", False, None, None)]}, "  mars-1  ?  dead    -  -"),
         ({"rows": [row("a", what="echo \x1b[31m\nb")]}, "echo \\x1b[31m\\nb"),
         ({"rows": [row("x" * 60)]}, "x" * 29 + "…"),
@@ -98,10 +133,14 @@ def test_a_mood_shows(mood, part):
 
 
 def test_many_workers_are_cut_short_and_the_busy_come_first():
-    workers = [Worker(f"w{i:02}", "mars", i != 3, 1.0, "run" if i == 17 else None) for i in range(20)]
+    workers = [
+        Worker(f"w{i:02}", "mars", i != 3, 1.0, "run" if i == 17 else None) for i in range(20)
+    ]
 
     shown = [
-        line for line in lines(VIEW._replace(workers=workers), height=28) if line.startswith("  w") or "WORKERS" in line or "more" in line
+        line
+        for line in lines(VIEW._replace(workers=workers), height=28)
+        if line.startswith("  w") or "WORKERS" in line or "more" in line
     ]
 
     assert shown[0] == "WORKERS 20, 1 busy"
@@ -114,23 +153,35 @@ def test_the_chosen_job_is_in_sight_wherever_it_is(height):
     many = VIEW._replace(rows=[row(f"job{i}") for i in range(100)])
 
     for id in ("job0", "job1", "job50", "job98", "job99"):
-        assert any(line.startswith(f"> {id} ") for line in lines(many, Mood(chosen=id), height=height))
+        assert any(
+            line.startswith(f"> {id} ") for line in lines(many, Mood(chosen=id), height=height)
+        )
 
 
 texts = st.text(max_size=40)
 
 
 VIEWS = st.builds(
-    lambda jobs, workers, rows, minutes, text: View(text, NOW, jobs, ["dead"], 7, NOW, True, workers, rows, minutes, 30.0, text),
+    lambda jobs, workers, rows, minutes, text: View(
+        text, NOW, jobs, ["dead"], 7, NOW, True, workers, rows, minutes, 30.0, text
+    ),
     st.dictionaries(st.sampled_from(STATES), st.integers(0, 10**9)),
-    st.lists(st.builds(Worker, texts, texts, st.booleans(), st.none() | st.just(1.0), st.none() | texts), max_size=9),
+    st.lists(
+        st.builds(Worker, texts, texts, st.booleans(), st.none() | st.just(1.0), st.none() | texts),
+        max_size=9,
+    ),
     st.lists(st.builds(row, texts, st.sampled_from(STATES), what=texts, why=texts), max_size=30),
     st.lists(st.integers(0, 10**6), max_size=16),
     texts,
 )
 
 
-@given(st.integers(-1, 120), st.integers(0, 40), VIEWS, st.builds(Mood, texts, texts, st.booleans(), texts, st.just(9.0)))
+@given(
+    st.integers(-1, 120),
+    st.integers(0, 40),
+    VIEWS,
+    st.builds(Mood, texts, texts, st.booleans(), texts, st.just(9.0)),
+)
 def test_a_picture_fits_its_screen_and_commands_no_terminal(width, height, view, mood):
     for page in (
         picture.jobs(view, mood, width, height),
@@ -143,7 +194,15 @@ def test_a_picture_fits_its_screen_and_commands_no_terminal(width, height, view,
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0:00"), (7.9, "0:07"), (723, "12:03"), (10809, "3:00:09"), (176409, "2d 01:00:09"), (-5, "0:00")]
+    ("seconds", "shown"),
+    [
+        (0, "0:00"),
+        (7.9, "0:07"),
+        (723, "12:03"),
+        (10809, "3:00:09"),
+        (176409, "2d 01:00:09"),
+        (-5, "0:00"),
+    ],
 )
 def test_a_running_time_is_exact(seconds, shown):
     assert picture.clock(seconds) == shown
@@ -177,14 +236,23 @@ def test_a_line_without_end_is_folded_in_no_time(sign):
 
 @pytest.mark.parametrize(("back", "first", "last"), [(0, "7", "9"), (1, "6", "8"), (7, "0", "2")])
 def test_a_log_shows_its_end_or_what_stands_before(back, first, last):
-    page = [text(line) for line in picture.log("title", "".join(f"{i}\n" for i in range(10)), back, 30, 5)]
+    page = [
+        text(line)
+        for line in picture.log("title", "".join(f"{i}\n" for i in range(10)), back, 30, 5)
+    ]
 
     assert (page[0], page[1], page[3]) == ("title", first, last)
     assert picture.most_back("".join(f"{i}\n" for i in range(10)), 30, 5) == 7
 
 
 def test_columns_are_counted_as_terminals_do():
-    assert [picture.cells(sign) for sign in ("a", "é", "e\u0301", "語", "\u200d")] == [1, 1, 1, 2, 0]
+    assert [picture.cells(sign) for sign in ("a", "é", "e\u0301", "語", "\u200d")] == [
+        1,
+        1,
+        1,
+        2,
+        0,
+    ]
     assert picture.padded("日本語", 5) == "日本…"
     assert picture.padded("ab", 4) == "ab  "
     assert picture.cut("日本語", 5) == "日本"

@@ -21,7 +21,12 @@ def order(pending, failed=(), **more):
 
 
 def test_the_higher_priority_comes_first_then_what_has_been_due_for_longest():
-    jobs = [name("low", priority=1, due=-99), name("new", due=-1), name("old", due=-5), name("high", priority=9, due=-1)]
+    jobs = [
+        name("low", priority=1, due=-99),
+        name("new", due=-1),
+        name("old", due=-5),
+        name("high", priority=9, due=-1),
+    ]
 
     assert order(jobs) == ["high", "old", "new", "low"]
 
@@ -29,7 +34,9 @@ def test_the_higher_priority_comes_first_then_what_has_been_due_for_longest():
 def test_what_is_not_due_is_not_handed_out_and_says_when_it_is():
     queue = Queue()
 
-    queue.fill([name("later", due=30), name("soon", due=5)], [name("retry", due=2)], NOW, without=set())
+    queue.fill(
+        [name("later", due=30), name("soon", due=5)], [name("retry", due=2)], NOW, without=set()
+    )
 
     assert queue.take(9) == []
     assert queue.next_due == name("retry", due=2)[:23]
@@ -52,11 +59,19 @@ def test_retries_take_every_second_place_while_fresh_jobs_of_their_priority_wait
 
 
 def test_retries_of_a_higher_priority_come_before_fresh_jobs():
-    assert order([name("f", priority=1)], [name("a", priority=9), name("b", priority=9)]) == ["a", "b", "f"]
+    assert order([name("f", priority=1)], [name("a", priority=9), name("b", priority=9)]) == [
+        "a",
+        "b",
+        "f",
+    ]
 
 
 def test_fresh_jobs_that_are_older_than_the_retries_are_not_held_up_by_them():
-    assert order([name("f0", due=-9), name("f1", due=-8)], [name("r0", due=-1)]) == ["f0", "f1", "r0"]
+    assert order([name("f0", due=-9), name("f1", due=-8)], [name("r0", due=-1)]) == [
+        "f0",
+        "f1",
+        "r0",
+    ]
 
 
 def test_of_a_long_backlog_the_best_are_held_and_the_others_come_with_the_next_look():
@@ -82,7 +97,12 @@ def test_everything_due_is_handed_out_once_whatever_the_order_of_the_listing(job
 
 @pytest.mark.parametrize(
     "bad",
-    ["foo.json", "99991231T000000.000000Z-p5-a0-x.json", "20261399T000000.000000Z-p5-a0-x.json", "20261122T101502.123456Z-px-a0-x.json"],
+    [
+        "foo.json",
+        "99991231T000000.000000Z-p5-a0-x.json",
+        "20261399T000000.000000Z-p5-a0-x.json",
+        "20261122T101502.123456Z-px-a0-x.json",
+    ],
 )
 def test_a_name_that_is_none_of_ours_is_a_drop(bad):
     queue = Queue()
@@ -105,7 +125,10 @@ def test_an_admitted_job_takes_its_place_in_the_order():
 
 
 def test_mixing_for_several_supervisors_keeps_the_priorities_and_loses_nothing():
-    ranked = sorted((rank(name(f"{p}x{i}", priority=p, due=-i)) for p in range(3) for i in range(1500)), reverse=True)
+    ranked = sorted(
+        (rank(name(f"{p}x{i}", priority=p, due=-i)) for p in range(3) for i in range(1500)),
+        reverse=True,
+    )
 
     mixed = mix(ranked)
 

@@ -9,11 +9,18 @@ def test_a_json_event_is_one_line_that_is_json():
     line = render.event("json", 0.5, "failed", {"job": "a", "reason": "two\nlines"})
 
     assert line.count("\n") == 1
-    assert json.loads(line) == {"time": "1970-01-01T00:00:00.500000Z", "event": "failed", "job": "a", "reason": "two\nlines"}
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:00.500000Z",
+        "event": "failed",
+        "job": "a",
+        "reason": "two\nlines",
+    }
 
 
 def test_a_text_event_is_one_line_whatever_a_job_put_into_it():
-    line = render.event("text", 0, "rejected", {"drop": "a\nb\x1b[31m", "reason": "bad thing", "duration": 1.23456})
+    line = render.event(
+        "text", 0, "rejected", {"drop": "a\nb\x1b[31m", "reason": "bad thing", "duration": 1.23456}
+    )
 
     assert line.count("\n") == 1
     assert "\x1b" not in line

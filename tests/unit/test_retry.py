@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from queuectl.retry import Verdict, decide, delay
 
 dice = st.floats(0, 1, exclude_max=True)
-settings = st.fixed_dictionaries({"base": st.floats(1, 1000), "most": st.floats(0, 1e9), "jitter": st.floats(0, 1), "dice": dice})
+settings = st.fixed_dictionaries(
+    {"base": st.floats(1, 1000), "most": st.floats(0, 1e9), "jitter": st.floats(0, 1), "dice": dice}
+)
 
 
 def table(outcome, attempts, max_retries):
@@ -55,7 +57,9 @@ def test_the_next_delay_is_at_least_as_long(attempts, given):
     assert delay(attempts + 1, **given) >= delay(attempts, **given)
 
 
-@given(st.sampled_from(["failed", "timeout", "lost"]), st.integers(1, 50), st.integers(1, 50), settings)
+@given(
+    st.sampled_from(["failed", "timeout", "lost"]), st.integers(1, 50), st.integers(1, 50), settings
+)
 def test_a_job_never_runs_more_often_than_max_retries(outcome, attempts, max_retries, given):
     verdict = decide(outcome, attempts, max_retries, 0.0, **given)
 

@@ -66,12 +66,18 @@ times = (
 )
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True) | texts
 keys = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@+=,-]{0,160}", fullmatch=True)
-codes = st.lists(st.integers(-1, 256) | st.integers(0, 300).map(str)) | st.from_regex(r"[ ,]?([0-9]{1,3}[ ,]{1,2}){0,3}", fullmatch=True)
+codes = st.lists(st.integers(-1, 256) | st.integers(0, 300).map(str)) | st.from_regex(
+    r"[ ,]?([0-9]{1,3}[ ,]{1,2}){0,3}", fullmatch=True
+)
 delays = st.dictionaries(st.integers(0, 256).map(str), spans) | st.from_regex(
     r"[ ,]?([0-9]{1,3}=[0-9]{1,3}[smh]?[ ,]{1,2}){0,3}", fullmatch=True
 )
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
@@ -112,7 +118,8 @@ def test_what_the_parser_accepts_in_a_field_the_schema_accepts(field, data):
 
 @given(
     st.fixed_dictionaries(
-        {"command": PLAUSIBLE["command"]}, optional={field: PLAUSIBLE[field] for field in PLAUSIBLE if field != "command"}
+        {"command": PLAUSIBLE["command"]},
+        optional={field: PLAUSIBLE[field] for field in PLAUSIBLE if field != "command"},
     )
 )
 def test_what_the_parser_accepts_the_schema_accepts(record):
@@ -133,7 +140,19 @@ def test_what_the_parser_refuses_for_its_value_the_schema_refuses(case):
     assert not VALIDATOR.is_valid(json.loads(REFUSED[case][0]))
 
 
-@pytest.mark.parametrize("case", sorted({"NaN", "infinity", "duplicate keys", "duplicate keys below", "200 levels", "half a surrogate"}))
+@pytest.mark.parametrize(
+    "case",
+    sorted(
+        {
+            "NaN",
+            "infinity",
+            "duplicate keys",
+            "duplicate keys below",
+            "200 levels",
+            "half a surrogate",
+        }
+    ),
+)
 def test_what_only_the_text_has_a_schema_cannot_refuse(case):
     VALIDATOR.validate(json.loads(REFUSED[case][0]))
 
@@ -156,13 +175,22 @@ BAD = {
     "batch": ["", "_x", "a b", "a:b", "x" * 101, 1],
     "limit": ["", ":x", "a b", "a@b", "x" * 65, 1],
     "unique": ["", "=x", "a b", "a/b", "x" * 151, 1],
-    **{key: [None, "", "a b", ["x", ""], [1], {}] for key in ("after", "after_any", "after_failed")},
-    **{key: [0, [256], [-1], [True], ["x"], "0;1", {}, "256"] for key in ("success_codes", "no_retry_codes")},
+    **{
+        key: [None, "", "a b", ["x", ""], [1], {}] for key in ("after", "after_any", "after_failed")
+    },
+    **{
+        key: [0, [256], [-1], [True], ["x"], "0;1", {}, "256"]
+        for key in ("success_codes", "no_retry_codes")
+    },
     "retry_after_codes": [75, ["75"], {"256": "1m"}, {"x": "1m"}, {"75": "soon"}, {"75": -1}, "75"],
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values], ids=repr)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in BAD.items() for value in values],
+    ids=repr,
+)
 def test_what_is_wrong_in_a_field_both_refuse(field, value):
     record = {"command": "true", field: value}
 
@@ -194,7 +222,11 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in GOOD.items() for value in values], ids=repr)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in GOOD.items() for value in values],
+    ids=repr,
+)
 def test_what_is_just_right_in_a_field_both_accept(field, value):
     record = {"command": "true", field: value}
 

@@ -22,7 +22,9 @@ from tests.support import PATIENCE, until
 @pytest.fixture
 def network(monkeypatch):
     """The file system of this test counts as one that other hosts mount."""
-    monkeypatch.setattr(host, "_NETWORK", (host.mount(os.getcwd()).kind, "tmpfs", "ext4", "overlay", "xfs", "btrfs"))
+    monkeypatch.setattr(
+        host, "_NETWORK", (host.mount(os.getcwd()).kind, "tmpfs", "ext4", "overlay", "xfs", "btrfs")
+    )
 
 
 def test_the_lease_is_three_minutes_unless_somebody_says_otherwise(network, spool, path):
@@ -36,7 +38,11 @@ def test_the_lease_is_three_minutes_unless_somebody_says_otherwise(network, spoo
 
 
 def test_the_lease_is_at_least_ten_seconds(network, spool, path):
-    config.change(str(path / "config.json"), spool.temporary(), {"worker_lost_after": 1.5, "heartbeat_interval": 0.5})
+    config.change(
+        str(path / "config.json"),
+        spool.temporary(),
+        {"worker_lost_after": 1.5, "heartbeat_interval": 0.5},
+    )
 
     assert liveness.lease(spool) == 10
 
@@ -77,7 +83,9 @@ def test_a_process_id_of_another_host_says_nothing_here(network, spool, monkeypa
     os.close(lock)
 
 
-def test_what_another_boot_left_in_tmp_stays_for_a_while_as_two_hosts_may_have_one_name(network, spool, path):
+def test_what_another_boot_left_in_tmp_stays_for_a_while_as_two_hosts_may_have_one_name(
+    network, spool, path
+):
     """Several machines that were made from one image: theirs may still be writing it."""
     here = host.place()
     file = path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc"
@@ -89,7 +97,9 @@ def test_what_another_boot_left_in_tmp_stays_for_a_while_as_two_hosts_may_have_o
     assert spool.sweep() == 1
 
 
-def test_looks_of_its_own_come_soon_while_there_is_work_and_rarely_when_there_is_none(spool, monkeypatch):
+def test_looks_of_its_own_come_soon_while_there_is_work_and_rarely_when_there_is_none(
+    spool, monkeypatch
+):
     class Clock:
         now = 1000.0
 
@@ -130,9 +140,15 @@ def test_a_spool_that_does_not_answer_ends_the_supervisor_its_workers_and_their_
     boss = os.fork()
     if not boss:
         try:
-            guard.Guard("super-1-abc", 0.5, Log(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600), "json"))
+            guard.Guard(
+                "super-1-abc",
+                0.5,
+                Log(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600), "json"),
+            )
             stubborn = "trap '' TERM; setsid sleep 600 & echo $! $$ >> pids; mv pids ready; while :; do sleep 1; done"
-            subprocess.Popen(["sh", "-c", stubborn], cwd=tmp_path, start_new_session=True, env=dict(os.environ))
+            subprocess.Popen(
+                ["sh", "-c", stubborn], cwd=tmp_path, start_new_session=True, env=dict(os.environ)
+            )
             if not os.fork():
                 (tmp_path / "worker").write_text(str(os.getpid()))
             while True:
@@ -140,7 +156,9 @@ def test_a_spool_that_does_not_answer_ends_the_supervisor_its_workers_and_their_
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(boss, 0)[1]) == -signal.SIGKILL
-    pids = [int(text) for name in ("ready", "worker") for text in (tmp_path / name).read_text().split()]
+    pids = [
+        int(text) for name in ("ready", "worker") for text in (tmp_path / name).read_text().split()
+    ]
     until(lambda: not any(host.is_running(pid) for pid in pids))
     until(lambda: "did not answer" in (tmp_path / "log").read_text())
 
@@ -163,7 +181,9 @@ def test_a_guard_waits_as_long_as_the_last_heartbeat_said(tmp_path):
     boss = os.fork()
     if not boss:
         try:
-            guard.Guard("super-1-abc", 600.0, Log(os.open(os.devnull, os.O_WRONLY), "json")).beat(0.05)
+            guard.Guard("super-1-abc", 600.0, Log(os.open(os.devnull, os.O_WRONLY), "json")).beat(
+                0.05
+            )
             signal.alarm(PATIENCE)
             signal.pause()
         finally:
@@ -193,7 +213,9 @@ def unread(pipe):
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_rescue(network, spool):
+def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_rescue(
+    network, spool
+):
     """NFSv3 keeps the locks of a client that lost its power until it comes back."""
     spool.enqueue({"command": "true", "id": "a"})
     record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
@@ -208,7 +230,9 @@ def test_a_lock_that_a_server_keeps_for_a_host_that_is_gone_is_no_obstacle_to_a_
 
 
 @pytest.mark.parametrize(("ahead", "skew"), [(3600.0, 3600.0), (-3600.0, -3600.0), (1.0, 0.0)])
-def test_jobs_become_due_by_the_clock_of_the_file_server(network, spool, path, monkeypatch, ahead, skew):
+def test_jobs_become_due_by_the_clock_of_the_file_server(
+    network, spool, path, monkeypatch, ahead, skew
+):
     """A host whose clock is an hour off neither holds its jobs back nor runs those of others too early."""
     real = disk.modified
     monkeypatch.setattr(disk, "modified", lambda file: real(file) + ahead)

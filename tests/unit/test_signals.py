@@ -93,7 +93,9 @@ def test_the_end_of_a_child_ends_the_wait(listener, heard):
 
 
 @alone
-def test_attending_ends_when_there_is_something_to_read_or_when_a_signal_came_before(listener, heard):
+def test_attending_ends_when_there_is_something_to_read_or_when_a_signal_came_before(
+    listener, heard
+):
     reader, writer = os.pipe()
     me(signal.SIGTERM)
     assert not listener.attend(reader)
@@ -117,7 +119,10 @@ def test_a_command_is_run_to_its_end_and_ended_at_its_timeout(listener, heard):
 def test_who_wants_a_command_ended_is_heard_while_it_runs(listener, heard):
     tell = f"kill -USR1 {os.getpid()}; exec sleep 600"
 
-    assert executor.run(order(tell), listener, lambda: "cancelled" if heard else None).cause == "cancelled"
+    assert (
+        executor.run(order(tell), listener, lambda: "cancelled" if heard else None).cause
+        == "cancelled"
+    )
 
 
 @alone
@@ -135,13 +140,18 @@ def test_a_signal_without_a_handler_does_what_it_would_have_done(tmp_path):
 
 
 @alone
-def test_what_a_command_that_had_to_end_has_started_is_gone_though_it_ignores_term_and_has_no_environment(listener, heard):
+def test_what_a_command_that_had_to_end_has_started_is_gone_though_it_ignores_term_and_has_no_environment(
+    listener, heard
+):
     with tempfile.TemporaryDirectory() as place:
         stubborn = f"trap '' TERM; echo $$ > {place}/pid; kill -USR1 {os.getpid()}; exec sleep 60"
         command = 'env -i /bin/sh -c "$STUBBORN" & wait'
 
         told = order(command)._replace(env={b"STUBBORN": stubborn.encode()}, grace=0.2)
-        assert executor.run(told, listener, lambda: "cancelled" if heard else None).cause == "cancelled"
+        assert (
+            executor.run(told, listener, lambda: "cancelled" if heard else None).cause
+            == "cancelled"
+        )
 
         child = int((Path(place) / "pid").read_text())
         until(lambda: not host.is_running(child), 5)

@@ -29,7 +29,9 @@ def test_an_array_is_its_numbers_each_once(text, found):
     assert template.indices(text) == found
 
 
-@pytest.mark.parametrize("text", ["", "a", "9-1", "1-", "-1", "1-5:0", "1,,2", "1.5", "٣", "1-2-3", "1:2"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "9-1", "1-", "-1", "1-5:0", "1,,2", "1.5", "٣", "1-2-3", "1:2"]
+)
 def test_what_is_no_array_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="write 1-100"):
         template.indices(text)
@@ -42,7 +44,14 @@ def test_an_array_is_not_endless(text):
 
 
 def test_an_index_is_put_in_everywhere_and_into_the_environment():
-    record = {"command": "echo '{}' {}", "id": "f-{}", "name": "frame {}", "after": ["a-{}"], "cwd": "/{}", "env": {"A": "{}"}}
+    record = {
+        "command": "echo '{}' {}",
+        "id": "f-{}",
+        "name": "frame {}",
+        "after": ["a-{}"],
+        "cwd": "/{}",
+        "env": {"A": "{}"},
+    }
 
     assert template.with_index(record, 7) == {
         "command": "echo '7' 7", "id": "f-7", "name": "frame 7", "after": ["a-7"], "cwd": "/{}", "env": {"A": "{}", "QUEUECTL_ARRAY_INDEX": "7"},
@@ -127,7 +136,10 @@ def test_the_shell_sees_exactly_a_nasty_line(place, line):
 
 
 @settings(max_examples=150, deadline=None)
-@given(place=st.sampled_from(PLACES), line=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
+@given(
+    place=st.sampled_from(PLACES),
+    line=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60),
+)
 def test_the_shell_sees_exactly_any_line(place, line):
     assert seen(place, line) == meant(place, line)
 
@@ -161,7 +173,11 @@ def test_a_line_is_refused_where_quoting_it_is_not_certain(command, where):
 @settings(max_examples=300, deadline=None)
 @given(
     parts=st.lists(
-        st.sampled_from([*"'\"`#\\$ ;&|()\n", "{}", "${x}", "${", "$(", "$((", "<<", "a", "echo ", "printf %s "]), min_size=1, max_size=12
+        st.sampled_from(
+            [*"'\"`#\\$ ;&|()\n", "{}", "${x}", "${", "$(", "$((", "<<", "a", "echo ", "printf %s "]
+        ),
+        min_size=1,
+        max_size=12,
     )
 )
 def test_no_place_that_is_accepted_lets_a_line_run(parts, tmp_path_factory):
@@ -174,6 +190,13 @@ def test_no_place_that_is_accepted_lets_a_line_run(parts, tmp_path_factory):
         return
     here = tmp_path_factory.mktemp("here")
 
-    subprocess.run(["/bin/sh", "-c", filled], cwd=here, capture_output=True, stdin=subprocess.DEVNULL, timeout=20, check=False)
+    subprocess.run(
+        ["/bin/sh", "-c", filled],
+        cwd=here,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=20,
+        check=False,
+    )
 
     assert not (here / "bad").exists(), shlex.quote(filled)

@@ -32,7 +32,26 @@ def test_a_duration_is_seconds_or_a_text_with_units(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    [True, None, [], "", "m", "5x", "-1", "1e3", "nan", "inf", "10m5", "1 2s 3", "٣", float("nan"), float("inf"), -1, 10**400, "9" * 200],
+    [
+        True,
+        None,
+        [],
+        "",
+        "m",
+        "5x",
+        "-1",
+        "1e3",
+        "nan",
+        "inf",
+        "10m5",
+        "1 2s 3",
+        "٣",
+        float("nan"),
+        float("inf"),
+        -1,
+        10**400,
+        "9" * 200,
+    ],
 )
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="."):
@@ -45,7 +64,13 @@ def test_whole_seconds_come_back_from_their_text(value):
 
 
 def test_a_span_is_short():
-    assert [units.span(v) for v in (0, 1.5, 90, 5400, 604800)] == ["0s", "1.5s", "1m30s", "1h30m", "7d"]
+    assert [units.span(v) for v in (0, 1.5, 90, 5400, 604800)] == [
+        "0s",
+        "1.5s",
+        "1m30s",
+        "1h30m",
+        "7d",
+    ]
 
 
 @given(st.integers(0, units.LATEST * 1_000_000))
@@ -62,13 +87,25 @@ def test_a_time_without_a_zone_is_in_the_zone_that_its_reader_names():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "tomorrow", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", 5, None, True],
+    [
+        "",
+        "tomorrow",
+        "2026-13-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+14:00",
+        5,
+        None,
+        True,
+    ],
 )
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match="."):
         units.instant(text)
 
 
-@pytest.mark.parametrize(("value", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m"), (3600, "1h"), (200000, "2d")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m"), (3600, "1h"), (200000, "2d")]
+)
 def test_an_age_is_one_number_and_one_unit(value, text):
     assert units.ago(value) == text
