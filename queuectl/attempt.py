@@ -1,22 +1,21 @@
-"""Attempts: the commands of a worker's claimed jobs, with their logs, their environment and their limits.
+"""Attempts: the commands of a worker's claimed jobs, with their logs, environment and limits.
 
 Promises
-    What a command that had to end has started is ended with it, wherever it went.
-    Its logs are its own (capture); they can be seen as soon as it lasts a little.
+    What a command that had to end has started is ended with it, also in sessions of their own.
+    Its logs are its own (capture).
 Leaves to others
     how a command is run (executor), what its end means (outcome), where the job goes (worker).
 Raises
-    OSError from begin and end, when the logs cannot be made or kept.
+    OSError from begin, when the machine lacks something; executor.Full from run.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 from queuectl import disk, executor, outcome, processes, results, units
-from queuectl.capture import Capture
+from queuectl.capture import Capture, Stream, check_room
 from queuectl.config import Settings
 from queuectl.job import Job
 from queuectl.retry import Outcome
@@ -46,19 +45,14 @@ class Attempts:
         self._spool, self._listener, self._asked, self._lasts = spool, listener, asked, lasts
         self._environ = {**os.environb, b"QUEUECTL_SPOOL": os.fsencode(spool.path)}
         self._home = os.environ.get("HOME", "/")
-        self._captures = [Capture(spool.at("logs"), fd) for fd, _ in enumerate(STREAMS, 1)]
-        self._outputs: list[executor.Action] = []
-        self._tails: list[str] = []
+        self._capture = Capture(*(Stream(fd) for fd, _ in enumerate(STREAMS, 1)))
 
-    def begin(self, claim: Claim) -> None:
-        """Make the logs of this attempt."""
-        self._tails = []
+    def begin(self, claim: Claim, settings: Settings) -> None:
+        """Make the pipes for the output of this attempt."""
         path = self._spool.log(claim.name.id, claim.name.attempts, "")
+        paths = tuple(path + stream for stream in STREAMS)
         try:
-            self._outputs = [
-                capture.begin(path + stream)
-                for capture, stream in zip(self._captures, STREAMS, strict=True)
-            ]
+            self._capture.begin(paths, settings.output_tail, settings.max_output)
         except OSError:
             self.drop()
             raise
@@ -80,49 +74,41 @@ class Attempts:
             job.cwd or self._home,
             env,
             job.stdin,
-            self._outputs,
+            self._capture,
             settings.timeout if job.timeout is None else job.timeout,
             settings.shutdown_grace,
-            settings.max_output,
-            self._printed,
-            self._show,
+            self._lasts,
         )
+        begun = processes.now()
         ended = executor.run(order, self._listener, self._asked)
         if ended.cause:
             # What left the process group (setsid) must not outlive the run either.
-            processes.end_all(claim.worker, 0, (claim.name.id, claim.name.attempts))
+            run = (claim.name.id, claim.name.attempts)
+            processes.end_all(claim.worker, 0, run)
+            processes.end_each(lambda: processes.descendants(begun, run), 0)
+        self._capture.finish(env)
+        if not ended.cause and self._capture.is_over():
+            return ended._replace(cause="output")
         return ended
 
-    def _printed(self) -> int:
-        return sum(capture.size() for capture in self._captures)
-
-    def _show(self) -> None:
-        """Let the logs be seen while the command runs, if the disk permits; `end` insists on it."""
-        for capture in self._captures:
-            with suppress(OSError):
-                capture.show()
-        self._lasts()
-
-    def end(self, tail: int) -> tuple[str, str]:
-        """Keep what was printed; the last `tail` bytes of stdout and of stderr as text."""
-        for capture in self._captures[
-            len(self._tails) :
-        ]:  # one that was kept before an error stays kept
-            data = capture.end(tail)
-            self._tails.append(outcome.text(data) if data else "")
-        out, err = self._tails
+    def tails(self) -> tuple[str, str]:
+        """The ends of stdout and of stderr as text."""
+        out, err = [outcome.text(data) if data else "" for data in self._capture.tails()]
         return out, err
 
+    def loss(self) -> tuple[int, str]:
+        """The bytes of output that could not be kept, and the reason."""
+        return self._capture.loss()
+
     def drop(self) -> None:
-        """Leave an attempt that counts for nothing; what it printed is kept if the disk permits."""
-        for capture in self._captures:
-            with suppress(OSError):
-                capture.end(0)
+        """Leave an attempt whose command was not started."""
+        self._capture.drop()
 
     def is_possible(self, worker: str) -> bool:
         """Whether a log can be made and written now, and a process be started."""
         path = self._spool.at("logs", f".{worker}.trial")
         try:
+            check_room(path)
             disk.unlink(path)
             disk.write(path, bytes(TRIAL))
             disk.unlink(path)
@@ -141,7 +127,7 @@ def record(
     tails: tuple[str, str],
 ) -> results.Run:
     """What is known of a run after its end; `tails` are the ends of stdout and of stderr."""
-    started, finished, exit_code, signal, _, _, cpu_seconds, rss = ended
+    started, finished, exit_code, signal, _, _, cpu_seconds, rss, _ = ended
     duration = round(max(0.0, finished - started), 6)
     times = units.iso(started), units.iso(finished), duration
     return results.run(

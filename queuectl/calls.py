@@ -23,6 +23,7 @@ import time
 from typing import Any, Literal
 
 from queuectl import closing, disk, executor, hooks, lookup, outcome, results
+from queuectl.capture import Capture, Stream
 from queuectl.errors import NoSuchJob
 from queuectl.filename import decode
 from queuectl.layout import Entry
@@ -176,18 +177,19 @@ class Calls:
     def _call(self, hook: str, note: str, record: dict[str, Any], about: str) -> bool:
         """Run a hook to its end. False: we were told to end first."""
         text = json.dumps({"hook": hook, "spool": self._spool.path, **record})
-        import tempfile  # most spools have no hooks
-
-        with tempfile.TemporaryFile(buffering=0) as out:
-            ended = executor.run(
-                self._order(hook, note, record, text, out.fileno()), self._listener, self._asked
-            )
-            if ended.cause == "interrupted":
-                return False
-            size = os.fstat(out.fileno()).st_size
-            said = os.pread(out.fileno(), 4 * SHOWN, max(0, size - 4 * SHOWN)).decode(
-                errors="replace"
-            )[-SHOWN:]
+        output = Capture(Stream(1, 2))
+        output.begin((None,), 4 * SHOWN, MOST_OUTPUT)
+        try:
+            order = self._order(hook, note, record, text, output)
+            ended = executor.run(order, self._listener, self._asked)
+            output.finish(order.env)
+        finally:
+            output.drop()
+        if ended.cause == "interrupted":
+            return False
+        if ended.cause is None and output.is_over():
+            ended = ended._replace(cause="output")
+        said = output.tails()[0].decode(errors="replace")[-SHOWN:]
         what, why = outcome.meaning(ended)
         details = {
             "batch" if hook == hooks.BATCH else "job": about,
@@ -197,7 +199,10 @@ class Calls:
         if what == "completed":
             self._log.event("hook", **details)
         else:
-            why = f"took longer than {TIMEOUT:g} s" if what == "timeout" else why
+            if what == "timeout":
+                why = f"took longer than {TIMEOUT:g} s"
+            elif ended.cause == "output":
+                why = f"printed more than {MOST_OUTPUT} bytes"
             self._log.event("hook_failed", **details, reason=why, output=said)
         return True
 
@@ -205,7 +210,7 @@ class Calls:
         return "interrupted" if self._stopping else None
 
     def _order(
-        self, hook: str, note: str, record: dict[str, Any], text: str, out: int
+        self, hook: str, note: str, record: dict[str, Any], text: str, output: Capture
     ) -> executor.Order:
         own = {"QUEUECTL_SPOOL": self._spool.path, "QUEUECTL_HOOK": hook, VARIABLE: self.name}
         if hook == hooks.BATCH:
@@ -227,10 +232,8 @@ class Calls:
             cwd=self._spool.at("hooks"),
             env=env | {os.fsencode(name): os.fsencode(value) for name, value in own.items()},
             stdin=text,
-            outputs=[(os.POSIX_SPAWN_DUP2, out, fd) for fd in (1, 2)],
+            output=output,
             timeout=TIMEOUT,
             grace=GRACE,
-            max_output=MOST_OUTPUT,
-            printed=lambda: os.fstat(out).st_size,
             lasts=lambda: None,
         )

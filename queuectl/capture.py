@@ -1,19 +1,18 @@
-"""Captures: the files that a command's output goes into, nameless until that matters.
+"""Output of commands: it comes through pipes, and the worker appends it to log files.
 
-Most commands print nothing, and making and removing two files for each costs more than
-all the rest of a claim. So a capture has no name at first (O_TMPFILE) and gets it when
-the command has printed something by its end, or still runs after a while, so that it
-can be followed. One that stayed empty, and that no process can write to any more (the
-kernel says so: a lease for reading is granted), serves the next run.
+A command may open its own stdout again, as `echo x > /dev/stdout` does. A file behind stdout
+would lose what was printed before; a pipe loses nothing. A log is made when its first byte
+comes, so a command that prints nothing costs no file.
 
 Promises
-    No run writes into a file that an earlier run, or what it left behind, may still write to, or has changed otherwise.
-    An empty capture leaves no file, a full one is under its name when `end` has returned.
-    Where the file system knows no nameless files, a capture has its name from the start.
+    All that was printed is in the log, in order, when `finish` has returned.
+    A background process that outlives its command goes on printing into the same log.
+    A disk without room stops no command: it costs output, and `loss` tells how much.
+    Output leaves the last part of a disk (RESERVE) to records.
 Leaves to others
-    which names (spool), when to show it and to end it (attempt, executor).
+    when to look for output (executor), the names of logs (spool), what a run says of it (attempt).
 Raises
-    OSError with the path when the disk refuses. `end` may then be called again.
+    OSError from begin: no descriptor is left, or the log of an earlier run cannot be removed.
 """
 
 from __future__ import annotations
@@ -21,141 +20,215 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
+import select
+from collections.abc import Mapping
 from contextlib import suppress
 
-from queuectl import disk
-from queuectl.executor import Action
+from queuectl import disk, executor
 
-#: What a file system says that has no nameless files, or a system without /proc.
-_CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
+#: Bytes that are read from a pipe at a time: what a pipe holds by default.
+CHUNK = 65536
 
-_NAMELESS = getattr(os, "O_TMPFILE", 0)
+#: Reads after the end of a command. Pipes hold less; more comes from what it left behind.
+MOST_READS = 32
 
-#: The mode of a capture that its command has left alone: a plain file, for its owner.
-_UNTOUCHED = stat.S_IFREG | disk.FILE_MODE
+#: Bytes of a disk that output leaves to records; on a small disk, this share of it.
+RESERVE, RESERVE_SHARE = 16 * 1024 * 1024, 32
+
+#: The most bytes of output between two looks at the room that is left.
+ROOM_STEP = 1024 * 1024
+
+
+class Stream:
+    """One pipe: where its output goes in this run, and what came of it.
+
+    `targets` are the descriptors that a command has it as.
+    """
+
+    def __init__(self, *targets: int) -> None:
+        self.targets = targets
+        self.log = self.reader = self.writer = -1
+        self.path: str | None = None
+        self.budget = 0
+        self.tail = b""
+        self.lost, self.why = 0, ""
+
+    def begin(self, path: str | None) -> None:
+        """Make a pipe whose output goes into the file `path`; None: nowhere."""
+        self.path, self.tail, self.lost, self.why = path, b"", 0, ""
+        if path is not None and os.access(path, os.F_OK):
+            disk.unlink(path)  # of an earlier attempt of this number
+        self.reader, self.writer = os.pipe()
+
+    def write(self, data: bytes) -> None:
+        """Append to the log. The first error ends that: a log with a gap would mislead."""
+        if self.path is None or not data:
+            return
+        if not self.why:
+            try:
+                self._append(self.path, data)
+            except OSError as error:
+                self.why = f"{error.strerror or error}: {self.path}"
+        if self.why:
+            self.lost += len(data)
+
+    def _append(self, path: str, data: bytes) -> None:
+        self.open(path)
+        self.budget -= len(data)
+        if self.budget < 0:
+            self.budget = min(ROOM_STEP, check_room(path) // 2)
+        disk.put(self.log, data)
+
+    def open(self, path: str) -> None:
+        """Make the log, if that has not been done."""
+        if self.log < 0:
+            try:
+                self.log = _new(path)
+            except FileNotFoundError:
+                disk.make(os.path.dirname(path))  # somebody removed logs/
+                self.log = _new(path)
+            self.budget = 0
+
+    def carry_on(self, left: int | None, env: Mapping[bytes, bytes]) -> None:
+        """Let a process of its own move what a background process of the run still prints.
+
+        At most `left` bytes, unless that is None. It carries `env`, so it belongs to the run.
+        """
+        if self.path is None or self.why:
+            return
+        self.open(self.path)
+        words = ("cat",) if left is None else ("head", "-c", str(left))
+        files = [
+            (os.POSIX_SPAWN_DUP2, self.reader, 0),
+            (os.POSIX_SPAWN_DUP2, self.log, 1),
+            # The worker's own may be a pipe that somebody reads to its end.
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        os.posix_spawnp(words[0], words, {b"PATH": os.defpath.encode(), **env}, file_actions=files)
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        for fd in (self.reader, self.writer, self.log):
+            if fd >= 0:
+                with suppress(OSError):
+                    os.close(fd)
+        self.reader = self.writer = self.log = -1
 
 
 class Capture:
-    """The captures of one stream of commands, their descriptor `fd`, one run after the other, in `directory`."""
+    """The output of one run after another, by `streams`."""
 
-    def __init__(self, directory: str, fd: int) -> None:
-        self._directory, self._fd = directory, fd
-        self._reader: int | None = None
-        self._again: Action = ()  # what opens the same file once more
-        self._is_named = self._is_void = False
-        self._path = ""
-        self._can_hide = bool(_NAMELESS)
-        self._owner = os.geteuid()
+    def __init__(self, *streams: Stream) -> None:
+        self._streams = streams
+        self._tail = self._limit = self.printed = 0
+        self._poll = select.poll()
 
-    def begin(self, path: str) -> Action:
-        """What gives the command a descriptor to append to. `path` is the capture's name, should it need one."""
-        self._path, self._is_named = path, False
-        if self._reader is None and self._can_hide:
-            self._reader = self._hidden()
-            if self._reader is not None:
-                # The child opens it: what it inherits would be open for writing in us as well.
-                self._again = (
-                    os.POSIX_SPAWN_OPEN,
-                    self._fd,
-                    _again(self._reader),
-                    os.O_WRONLY | os.O_APPEND,
-                    0,
-                )
-        if self._reader is None:
-            self._reader, self._is_named = _named(path), True
-            return (os.POSIX_SPAWN_DUP2, self._reader, self._fd)
-        if os.access(path, os.F_OK):
-            disk.unlink(path)  # of an earlier attempt of this number
-        return self._again
+    def begin(self, paths: tuple[str | None, ...], tail: int, limit: int) -> None:
+        """Make the pipes of a run, and keep the last `tail` bytes of each.
 
-    def _hidden(self) -> int | None:
-        """A nameless file, open for reading only: who reads does not keep a lease from being granted."""
-        try:
-            fd = os.open(self._directory, _NAMELESS | os.O_RDWR | os.O_CLOEXEC, disk.FILE_MODE)
-        except OSError as error:
-            if error.errno not in _CANNOT or not disk.is_there(self._directory):
-                raise
-            self._can_hide = False
-            return None
-        try:
-            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self._can_hide = False  # no /proc here
-            return None
-        finally:
-            os.close(fd)
+        `limit`: the bytes that logs may take in all; 0 is no limit.
+        """
+        self._tail, self._limit, self.printed = tail, limit, 0
+        for stream, path in zip(self._streams, paths, strict=True):
+            stream.begin(path)
 
-    def size(self) -> int:
-        """Bytes printed so far."""
-        return os.fstat(self._reader).st_size if self._reader is not None else 0
+    def actions(self) -> list[executor.Action]:
+        """What gives a command its ends of the pipes."""
+        return [
+            (os.POSIX_SPAWN_DUP2, stream.writer, target)
+            for stream in self._streams
+            for target in stream.targets
+        ]
 
-    def show(self) -> None:
-        """Give the capture its name."""
-        if self._reader is not None and not self._is_named:
-            disk.give_name(self._reader, self._path)
-            self._is_named = True
+    def started(self) -> None:
+        """The command has its ends: close ours, so that the end of its last process is seen."""
+        self._poll = select.poll()
+        for stream in self._streams:
+            os.close(stream.writer)
+            stream.writer = -1
+            self._poll.register(stream.reader, select.POLLIN)
 
-    def end(self, tail: int) -> bytes:
-        """The run is over: the last `tail` bytes that were printed."""
-        data, reader = b"", self._reader
-        if reader is not None:
-            status = os.fstat(reader)
-            size = status.st_size
-            # A command may close its output to us, open it to all, or link it to a name: that is nothing for the next one.
-            if (
-                not (size or self._is_named or status.st_nlink)
-                and status.st_mode == _UNTOUCHED
-                and status.st_uid == self._owner
-            ):
-                try:
-                    # Nobody has it open for writing.
-                    fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-                    fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-                    return b""
-                except OSError:
-                    pass  # what the command has left behind may still print into it
-            if size:
-                self._keep()
-                data = os.pread(reader, tail, max(0, size - tail))
-            self._is_void = self._is_named and not size
-            self.close()
-        if self._is_void:
-            # After the close: a network file system gives what is open a new name instead of removing it, and has to ask for one.
-            disk.unlink(self._path)
-            self._is_void = False
-        return data
+    def ring(self) -> None:
+        """Let the kernel send SIGIO to this process whenever output comes."""
+        for stream in self._streams:
+            if stream.reader >= 0:
+                fcntl.fcntl(stream.reader, fcntl.F_SETOWN, os.getpid())
+                fcntl.fcntl(stream.reader, fcntl.F_SETFL, os.O_ASYNC)
 
-    def _keep(self) -> None:
-        try:
-            self.show()
-        except OSError as error:
-            if error.errno != errno.EXDEV or self._reader is None:
-                raise
-            # Somebody has put logs/ on another file system since the capture was made.
-            disk.unlink(self._path)
-            disk.copy(self._reader, self._path)
+    def drain(self) -> int:
+        """Move what has come into the logs, once for each stream; the number of bytes."""
+        before = self.printed
+        events = dict(self._poll.poll(0))
+        for stream in self._streams if events else ():
+            event = events.get(stream.reader, 0)
+            if event & select.POLLIN:
+                self._take(stream)
+            elif event:  # no process has it open for writing
+                self._poll.unregister(stream.reader)
+                os.close(stream.reader)
+                stream.reader = -1
+        return self.printed - before
 
-    def close(self) -> None:
-        """Let go of the file; what has no name vanishes."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            with suppress(OSError):
-                os.close(reader)
+    def _take(self, stream: Stream) -> None:
+        data = os.read(stream.reader, CHUNK)
+        left = self._left()
+        self.printed += len(data)
+        if self._tail:
+            stream.tail = (stream.tail + data)[-self._tail :]
+        stream.write(data if left is None else data[:left])
+
+    def _left(self) -> int | None:
+        return max(0, self._limit - self.printed) if self._limit else None
+
+    def is_over(self) -> bool:
+        """Whether more was printed than the limit allows."""
+        return 0 < self._limit < self.printed
+
+    def finish(self, env: Mapping[bytes, bytes]) -> None:
+        """The command has ended, or was not started: move what is left.
+
+        `env` is its environment.
+        """
+        if any(stream.writer >= 0 for stream in self._streams):
+            self.drop()
+            return
+        for _ in range(MOST_READS):
+            if not self.drain():
+                break
+        for stream in self._streams:
+            if stream.reader >= 0 or stream.log >= 0:
+                if stream.reader >= 0:
+                    with suppress(OSError):  # without it they get SIGPIPE
+                        stream.carry_on(self._left(), env)
+                stream.close()
+
+    def drop(self) -> None:
+        """No command was started: close the pipes."""
+        for stream in self._streams:
+            stream.close()
+
+    def tails(self) -> list[bytes]:
+        """The last bytes of each stream."""
+        return [stream.tail for stream in self._streams]
+
+    def loss(self) -> tuple[int, str]:
+        """The number of bytes that could not be kept, and the reason."""
+        lost = sum(stream.lost for stream in self._streams)
+        return lost, next((stream.why for stream in self._streams if stream.why), "")
 
 
-def _again(fd: int) -> str:
-    """The path by which a child of ours opens the file behind our descriptor `fd` once more."""
-    # Our own directory in /proc is looked up quickest, but for a child it is shut where nobody may debug us. Its name is not our
-    # process id where /proc is that of another namespace.
-    ours = f"/proc/{os.readlink('/proc/self')}/fd"
-    return f"{ours}/{fd}" if os.stat(ours).st_uid == os.geteuid() else f"/proc/self/fd/{fd}"
-
-
-def _named(path: str) -> int:
-    """A new file at `path`. On a network each look and each open is a call: so none looks first, and one open is for both of us."""
+def _new(path: str) -> int:
     try:
         return disk.create(path)
     except FileExistsError:
         disk.unlink(path)  # of an earlier attempt of this number
         return disk.create(path)
+
+
+def check_room(path: str) -> int:
+    """Bytes that output may take on the disk of `path`. Refuse, as a full disk does, if none."""
+    free, size = disk.room(os.path.dirname(path))
+    left = free - min(RESERVE, size // RESERVE_SHARE)
+    if left < 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    return left

@@ -53,7 +53,7 @@ class Settings(NamedTuple):
     worker_lost_after: float = 60.0
     shutdown_grace: float = 25.0
     output_tail: int = 4096
-    max_output: int = 0
+    max_output: int = 1024**3
     keep_completed: float = 7 * 86400.0
     keep_completed_count: int = 100_000
     keep_dead: float = 180 * 86400.0

@@ -479,6 +479,12 @@ def size(path: str) -> int:
         return 0
 
 
+def room(path: str) -> tuple[int, int]:
+    """Bytes that are free for us on the disk of `path`, and all its bytes."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
 def version(path: str) -> tuple[int, int, int] | None:
     """What changes whenever the file at `path` is replaced or written; None if it is not there."""
     try:
@@ -509,41 +515,6 @@ def is_open_at(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:
         return False
-
-
-def copy(fd: int, path: str) -> None:
-    """A new file at `path` with all that is in the file behind a descriptor; if that fails there is none."""
-    target = create(path)
-    try:
-        with naming(path):
-            at = 0
-            while chunk := os.pread(fd, 1 << 20, at):
-                put(target, chunk)
-                at += len(chunk)
-    except BaseException:
-        unlink(path)
-        raise
-    finally:
-        os.close(target)
-
-
-def give_name(fd: int, path: str) -> None:
-    """Let the nameless file behind a descriptor be the one at `path`."""
-    with naming(path):
-        if keeper := _keeper(path):
-            _give_away(fd, keeper)
-        try:
-            _link_open(fd, path)
-        except FileExistsError:
-            if os.fstat(fd).st_nlink:
-                return  # ours already: an answer was lost
-            unlink(path)
-            _link_open(fd, path)
-
-
-def _link_open(fd: int, path: str) -> None:
-    # A directory's descriptor, which an absolute path ignores, makes os.link follow the link that /proc has for the file.
-    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
 def hold(path: str) -> int:

@@ -1,15 +1,14 @@
-"""Running a command: start it, wait for it, end it when it must end, and say how it went.
+"""Running a command: start it, move its output, wait for its end, and say how it ended.
 
-The command is a process group of its own, so that all it starts can be signalled together.
-Its output goes straight into the log files; not a byte passes through Python.
+A command has a process group of its own, so that one signal reaches all that it starts.
 
 Promises
     run always answers an Ended: a command that cannot be started is an answer, too.
-    When a command must end, its whole process group gets TERM, and KILL after a grace.
+    A command that must end gets TERM in its whole process group, and KILL after a grace.
     It waits in the kernel: no polling, and no signal is missed (signals).
 Leaves to others
-    what an end means for the job (retry), who wants it ended and why (worker).
-    a session of its own (`os.setsid`) for the caller: then its commands have no terminal either.
+    where output goes (capture), what an end means for the job (retry), who ends it (worker).
+    a session without a terminal: the caller has called `os.setsid`.
 Raises
     Full when the machine has no process, memory or descriptor left for a command.
 """
@@ -24,8 +23,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from queuectl import processes
 from queuectl.signals import Listener
@@ -38,14 +37,29 @@ Cause = Literal["timeout", "cancelled", "interrupted", "output"]
 #: The shell's exit codes for a program that is not there, and one that cannot be run.
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 
-#: What is said when the machine is full, which is not the command's fault.
-_FULL = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
+#: What the system says when the machine is full, which is not the command's fault.
+_FULL = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT)
 
-#: Seconds between two looks at how much a command has printed, if that is limited.
-OUTPUT_PAUSE = 0.2
+#: Why a program cannot be started, and the cure; no retry mends these.
+_FINAL = {
+    errno.ENOENT: "there is no such program, or its #! line names none; install it",
+    errno.ENOTDIR: "a part of its path is not a directory; correct the path",
+    errno.EACCES: "it is not executable; use chmod +x",
+    errno.ENOEXEC: "it is neither a program nor a script; begin it with a #! line",
+    errno.E2BIG: "its arguments and environment are too long; pass data by a file or by stdin",
+    errno.ENAMETOOLONG: "its name is too long; correct the command",
+    errno.ELOOP: "its symbolic links form a loop; correct the path",
+    errno.EISDIR: "it is a directory; correct the path",
+}
 
-#: Seconds of the longest single wait: poll(2) counts milliseconds in 31 bits.
-LONGEST_WAIT = 86400.0
+#: Seconds for which nobody looks at output: most commands end sooner, and their pipes hold it.
+QUICK = 0.005
+
+#: Seconds between two looks at output that comes in small pieces.
+BATCH = 0.01
+
+#: Bytes moved in one look from which on the next look is at once.
+BULK = 16384
 
 #: Seconds that the children of an ended command may need to vanish after KILL.
 KILL_PATIENCE = 2
@@ -62,26 +76,46 @@ LASTS = 0.05
 _DEFAULTS = [int(s) for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-class Order(NamedTuple):
-    """What to run. `outputs` gives it its stdout and stderr; `timeout` and `grace` seconds, `max_output` bytes; 0 is no limit.
+class Output(Protocol):
+    """Where the output of a command goes: see capture.Capture."""
 
-    `printed` answers the bytes printed so far; `lasts` is called once, if the command has not ended soon.
+    def actions(self) -> list[Action]:
+        """What gives a command its stdout and stderr."""
+
+    def started(self) -> None:
+        """The command has them."""
+
+    def ring(self) -> None:
+        """Send SIGIO to this process when output comes, from now on."""
+
+    def drain(self) -> int:
+        """Move what has come; the number of bytes."""
+
+    def is_over(self) -> bool:
+        """Whether more was printed than is allowed."""
+
+
+class Order(NamedTuple):
+    """What to run. `timeout` and `grace` are seconds; a timeout of 0 is none.
+
+    `lasts` is called once, if the command has not ended soon.
     """
 
     command: str | tuple[str, ...]
     cwd: str
     env: Mapping[bytes, bytes]
     stdin: str | None
-    outputs: Iterable[Action]
+    output: Output
     timeout: float
     grace: float
-    max_output: int
-    printed: Callable[[], int]
     lasts: Callable[[], None]
 
 
 class Ended(NamedTuple):
-    """How a run went. `cause` says why we ended it, `reason` why it could not start; times since 1970."""
+    """How a run went. `cause` says why we ended it, `reason` why it could not start.
+
+    `is_final`: no retry can mend that. Times are seconds since 1970.
+    """
 
     started_at: float
     finished_at: float
@@ -91,6 +125,7 @@ class Ended(NamedTuple):
     reason: str | None = None
     cpu_seconds: float | None = None
     max_rss_kb: int | None = None
+    is_final: bool = False
 
 
 class Full(OSError):
@@ -98,37 +133,35 @@ class Full(OSError):
 
 
 class CannotStart(Exception):
-    """The command could not be started; `exit_code` as the shell would say it."""
+    """The command could not be started; `exit_code` is what a shell would say.
 
-    def __init__(self, reason: str, exit_code: int) -> None:
+    `is_final`: no retry can mend that.
+    """
+
+    def __init__(self, reason: str, exit_code: int, *, is_final: bool = False) -> None:
         super().__init__(reason)
-        self.exit_code = exit_code
+        self.exit_code, self.is_final = exit_code, is_final
 
 
 def run(order: Order, listener: Listener, asked: Callable[[], Cause | None]) -> Ended:
-    """Run a command to its end. Whenever the listener has heard a signal `asked` is called, and says whether the command must end."""
+    """Run a command to its end.
+
+    `asked` is called whenever the listener has heard a signal; it says whether, and why, the
+    command must end.
+    """
     started = time.time()
     try:
         pid = _spawn(order)
     except CannotStart as error:
-        return Ended(started, time.time(), exit_code=error.exit_code, reason=str(error))
+        code, reason = error.exit_code, str(error)
+        return Ended(started, time.time(), code, reason=reason, is_final=error.is_final)
+    order.output.started()
     status, usage, cause = _wait(pid, order, listener, asked)
-    code, cpu, peak = (
-        os.waitstatus_to_exitcode(status),
-        round(usage.ru_utime + usage.ru_stime, 6),
-        usage.ru_maxrss,
-    )
+    code = os.waitstatus_to_exitcode(status)
+    cpu, peak = round(usage.ru_utime + usage.ru_stime, 6), usage.ru_maxrss
     rss = _peak(peak) if peak > _own_peak else None
-    return Ended(
-        started,
-        time.time(),
-        code if code >= 0 else None,
-        -code if code < 0 else None,
-        cause,
-        None,
-        cpu,
-        rss,
-    )
+    number = -code if code < 0 else None
+    return Ended(started, time.time(), code if code >= 0 else None, number, cause, None, cpu, rss)
 
 
 _own_peak = 0
@@ -147,13 +180,12 @@ def _spawn(order: Order) -> int:
         # posix_spawn cannot change the directory in the child.
         os.chdir(order.cwd)
     except OSError as error:
-        raise CannotStart(
-            f"cannot enter the directory {order.cwd}: {error.strerror}", NOT_RUNNABLE
-        ) from None
+        reason = f"cannot enter the directory {order.cwd}: {error.strerror}"
+        raise CannotStart(reason, NOT_RUNNABLE) from None
     stdin = _nothing() if order.stdin is None else _input(order.stdin)
     try:
         program = argv[0] if "/" in argv[0] else _program(argv[0], order.env)
-        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *order.outputs]
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *order.output.actions()]
         try:
             return os.posix_spawn(
                 program,
@@ -167,11 +199,17 @@ def _spawn(order: Order) -> int:
         except OSError as error:
             if error.errno in _FULL:
                 raise Full(error.errno, error.strerror, program) from None
-            code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
-            raise CannotStart(f"cannot start {program}: {_why(error)}", code) from None
+            raise _refusal(program, error) from None
     finally:
         if order.stdin is not None:
             os.close(stdin)
+
+
+def _refusal(program: str, error: OSError) -> CannotStart:
+    code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
+    why = _FINAL.get(errno.EISDIR if os.path.isdir(program) else error.errno or 0)
+    reason = f"cannot start {program}: {why or error.strerror or error}"
+    return CannotStart(reason, code, is_final=why is not None)
 
 
 def has_room() -> bool:
@@ -184,30 +222,31 @@ def has_room() -> bool:
     return True
 
 
-def _why(error: OSError) -> str:
-    if error.errno == errno.ENOEXEC:
-        return "it is neither a program nor a script with a #! line"
-    return error.strerror or str(error)
-
-
 @functools.cache
 def _nothing() -> int:
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _input(text: str) -> int:
-    """A descriptor that reads `text`."""
-    import tempfile
-
+    """A descriptor that reads `text`, from memory where the system can."""
     try:
-        with tempfile.TemporaryFile() as file:
-            file.write(text.encode())
-            file.seek(0)
-            return os.dup(file.fileno())
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("stdin")
+        else:
+            import tempfile
+
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
     except OSError as error:
-        raise CannotStart(
-            f"cannot keep its stdin in {tempfile.gettempdir()}: {error.strerror}", NOT_RUNNABLE
-        ) from None
+        raise Full(error.errno, error.strerror, "stdin") from None
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(text.encode())
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError as error:
+        os.close(fd)
+        raise Full(error.errno, error.strerror, "stdin") from None
+    return fd
 
 
 def _program(word: str, env: Mapping[bytes, bytes]) -> str:
@@ -216,23 +255,35 @@ def _program(word: str, env: Mapping[bytes, bytes]) -> str:
 
     found = shutil.which(word, path=os.fsdecode(env.get(b"PATH", os.fsencode(os.defpath))))
     if found is None:
-        raise CannotStart(f"no program {word!r} on the PATH of the job", NOT_FOUND)
+        why = "install it, set PATH by the job's env, or write its full path"
+        reason = f"no program {word!r} on the PATH of the job; {why}"
+        raise CannotStart(reason, NOT_FOUND, is_final=True)
     return found
 
 
 def _wait(
     pid: int, order: Order, listener: Listener, asked: Callable[[], Cause | None]
 ) -> tuple[int, resource.struct_rusage, Cause | None]:
-    longest = OUTPUT_PAUSE if order.max_output else LONGEST_WAIT
-    now = time.monotonic()
+    """Wait for the end of a command, moving its output; end it if it must end."""
+    output, now = order.output, time.monotonic()
     deadline = now + order.timeout if order.timeout else math.inf
-    seen = now + LASTS
+    seen, pause, moved = now + LASTS, QUICK, 0
+    rings = False
     cause: Cause | None = None
     while True:
-        listener.hear(max(0.0, min(deadline - now, seen - now, longest)))
-        done, status, usage = os.wait4(pid, os.WNOHANG)
+        wait = max(0.0, min(deadline - now, seen - now, pause))
+        listener.hear(wait, output=not moved)
+        done, status, usage = os.wait4(-1, os.WNOHANG)
+        while done not in (0, pid):  # an orphan that we adopted; one SIGCHLD may be of several
+            done, status, usage = os.wait4(-1, os.WNOHANG)
         if done:
             break
+        if not rings:
+            rings = True
+            output.ring()
+        # RACE: what came before the bell was set is moved now.
+        moved = output.drain()
+        pause = listener.longest if not moved else BATCH if moved < BULK else 0.0
         now = time.monotonic()
         if now >= seen:
             seen = math.inf
@@ -248,20 +299,18 @@ def _wait(
             deadline = math.inf
         now = time.monotonic()
     if cause:
-        _end_group(
-            pid,
-            0.0 if deadline == math.inf else deadline,
-            listener,
-            lambda: asked() == "interrupted" != cause,
-        )
-    return status, usage, cause or _too_much(order)  # it may have been quicker than we look
+        until = 0.0 if deadline == math.inf else deadline
+        _end_group(pid, until, listener, output, lambda: asked() == "interrupted" != cause)
+    return status, usage, cause
 
 
 def _too_much(order: Order) -> Cause | None:
-    return "output" if order.max_output and order.printed() > order.max_output else None
+    return "output" if order.output.is_over() else None
 
 
-def _end_group(group: int, deadline: float, listener: Listener, hurry: Callable[[], bool]) -> None:
+def _end_group(
+    group: int, deadline: float, listener: Listener, output: Output, hurry: Callable[[], bool]
+) -> None:
     """See that the children of a command that had to end are gone, too."""
     while _signal_group(group, 0) and processes.in_group(group):
         now = time.monotonic()
@@ -271,7 +320,8 @@ def _end_group(group: int, deadline: float, listener: Listener, hurry: Callable[
             _signal_group(group, signal.SIGKILL)
         if now >= deadline + KILL_PATIENCE:
             return  # not even KILL ends them yet: they wait for a dead disk
-        listener.hear(_PAUSE)
+        output.drain()  # a full pipe would keep them
+        listener.hear(_PAUSE, output=False)
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -13,6 +13,7 @@ Raises
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -35,13 +36,15 @@ class Insist(Protocol):
 class End(NamedTuple):
     """How a run ended, the ends of what it printed, and the host it ran on.
 
-    `after`: seconds until another try that a failure asked for, infinite for none; None: as the exit code says, or the backoff.
+    `after`: seconds until another try that a failure asked for, infinite for none; None: as the
+    exit code says, or the backoff. `lost`: bytes of its output that could not be kept.
     """
 
     ended: Ended
     tails: tuple[str, str]
     host: str
     after: float | None = None
+    lost: int = 0
 
 
 def file(
@@ -56,11 +59,15 @@ def file(
         what, why = "cancelled", outcome.CANCELLED
     if what == "failed" and after is None and not ended.cause:
         after = job.rules(settings.rules).after(ended.exit_code)
+        if after is None and ended.is_final:
+            after = math.inf
     verdict = recovery.judge(
         claim, what, ended.finished_at + spool.skew(), settings, job.max_retries, after
     )
     target = spool.target(claim, *verdict)
     run = attempt.record(claim, target, end.host, ended, what, why, end.tails)
+    if end.lost:
+        run["output_lost"] = end.lost
     recorded = False
 
     def go() -> bool:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from queuectl import executor, signals, wire
+from queuectl import signals, wire
 from queuectl.errors import QueuectlError
 from queuectl.notify import Notifier
 from queuectl.turns import Round, Turns
@@ -112,8 +112,7 @@ class Fleet:
         for reader in by_reader:
             poll.register(reader, select.POLLIN)
         for fd, _ in poll.poll(
-            1000
-            * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), executor.LONGEST_WAIT))
+            1000 * max(0.0, min(self._notifier.wakes_at() - time.monotonic(), signals.LONGEST))
         ):
             if fd == self._wake:
                 signals.drain(fd)

@@ -1,4 +1,4 @@
-"""What the system's C library can do and os cannot: syncfs and renameat2, on Linux.
+"""What the system's C library can do and os cannot: syncfs, renameat2 and prctl, on Linux.
 
 Promises
     A call answers or raises OSError with the error's own code; ENOSYS where there is no such call.
@@ -18,6 +18,8 @@ from typing import Any
 #: Flags of renameat2(2).
 NOREPLACE, EXCHANGE = 1, 2
 
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
 _HERE = -100  # AT_FDCWD: relative paths begin where we stand
 
 
@@ -29,6 +31,16 @@ def syncfs(fd: int) -> None:
 def renameat2(source: str, target: str, flags: int) -> None:
     """Rename with a condition: NOREPLACE, only if there is no target; EXCHANGE, each takes the other's name at once."""
     _call("renameat2", _HERE, os.fsencode(source), _HERE, os.fsencode(target), flags, path=source)
+
+
+def load() -> None:
+    """Import what calls need, before processes are forked that will make some."""
+    import ctypes  # noqa: F401
+
+
+def adopt_orphans() -> None:
+    """Become the parent of each descendant whose own parent ends."""
+    _call("prctl", _SUBREAPER, 1, 0, 0, 0)
 
 
 def _call(name: str, *args: Any, path: str | None = None) -> None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
-from queuectl import disk, host, liveness, signals
+from queuectl import disk, host, libc, liveness, signals
 from queuectl.crew import SIGNALS
 from queuectl.log import Log
 from queuectl.signals import Listener
@@ -33,14 +34,13 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
         # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead until its lease is over.
         disk.keep_open(spool.at("workers", record.worker + ".json"))
     os.setsid()  # no terminal, neither for us nor for the commands; and one session costs less than one for each command
+    with suppress(OSError):  # elsewhere than on Linux, orphans are found by their environment
+        libc.adopt_orphans()
     listener = Listener()
     worker = Worker(spool, record, line, log, listener)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGQUIT, worker.stop)
     signal.signal(signal.SIGUSR1, worker.cancel)
-    signal.signal(
-        signal.SIGIO, signal.SIG_IGN
-    )  # somebody opens a log of ours just while we ask the kernel about it
     # What they mean is for the supervisor to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -253,6 +253,8 @@ def runs(spool: Spool, entry: Entry) -> list[Record]:
         # Of two with one claim the job is where one says; if it has moved on since, the first is the rescuer's, who moves at once.
         moved = next((rival for rival in rivals if rival.get("to") == entry.file), rivals[0])
         known = {key: run.get(key) for key in RUN_KEYS}
+        if "output_lost" in run:
+            known["output_lost"] = run["output_lost"]
         if run.get("torn"):
             known["reason"] = "the record is torn: the machine stopped while it was written"
         shown.append({**known, "superseded": run is not moved})

@@ -24,7 +24,7 @@ def meaning(ended: Ended, success: tuple[int, ...] = (0,)) -> tuple[Outcome, str
     if ended.cause == "cancelled":
         return "cancelled", CANCELLED
     if ended.cause == "output":
-        return "failed", "printed more than max_output allows"
+        return "failed", "printed more than max_output allows; set it higher, or to 0 for no limit"
     if ended.reason:
         return "failed", ended.reason
     if ended.signal:

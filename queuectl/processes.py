@@ -70,6 +70,41 @@ def _by_ps(wanted: set[bytes]) -> list[int]:
     return [int(line.split()[0]) for line in listing.splitlines() if wanted <= set(line.split())]
 
 
+def now() -> float:
+    """The time that `descendants` compares: seconds since the boot, as the kernel counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else 0.0
+
+
+def descendants(begun: float, run: tuple[str, int]) -> list[int]:
+    """The ids of our descendants that a run may have started, which began at `begun`.
+
+    They are found by their parents, whatever environment and session they have: an orphan becomes
+    our child (libc.adopt_orphans). One that carries another run in its environment is not of this.
+    """
+    if sys.platform != "linux":
+        return []
+    first = int(begun * os.sysconf("SC_CLK_TCK"))
+    states = {
+        int(name): state
+        for name in os.listdir("/proc")
+        if name.isdigit() and (state := _status(name))
+    }
+    families: dict[int, list[int]] = {}
+    for pid, state in states.items():
+        families.setdefault(int(state[1]), []).append(pid)
+    found = [pid for pid in families.get(os.getpid(), ()) if int(states[pid][19]) >= first]
+    for pid in found:
+        found += families.get(pid, ())
+    return [pid for pid in found if states[pid][0] not in (b"Z", b"X") and _is_of(pid, run)]
+
+
+def _is_of(pid: int, run: tuple[str, int]) -> bool:
+    """Whether the environment of a process names this run, or none."""
+    found = _environment(str(pid))
+    own = {f"QUEUECTL_JOB_ID={run[0]}".encode(), f"QUEUECTL_ATTEMPT={run[1]}".encode()}
+    return own <= found or not any(word.startswith(b"QUEUECTL_JOB_ID=") for word in found)
+
+
 def in_group(group: int) -> bool:
     """Whether a process group has a process that has not ended; one that waits for its parent has."""
     if sys.platform != "linux":

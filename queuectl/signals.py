@@ -28,8 +28,16 @@ from types import FrameType
 #: What stops those who run workers.
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
-#: What a Listener hears. SIGCHLD only ends a wait.
-HEARD = (int(signal.SIGCHLD), int(signal.SIGTERM), int(signal.SIGQUIT), int(signal.SIGUSR1))
+#: What a Listener hears. SIGCHLD only ends a wait, and so does SIGIO, which tells of output.
+CALLS = (int(signal.SIGCHLD), int(signal.SIGTERM), int(signal.SIGQUIT), int(signal.SIGUSR1))
+HEARD = (*CALLS, int(signal.SIGIO))
+
+#: The signals that only end a wait.
+_BELLS = (int(signal.SIGCHLD), int(signal.SIGIO))
+
+#: Seconds of the longest single wait: poll(2) counts milliseconds in 31 bits; and of the longest
+#: where output rings no bell that is heard for certain.
+LONGEST, LONGEST_UNHEARD = 86400.0, 0.05
 
 #: Whether the system lets a signal be taken instead of delivered.
 _TAKES = hasattr(signal, "sigtimedwait")
@@ -98,20 +106,26 @@ class Listener:
     def __init__(self) -> None:
         #: The signals that stay blocked, and are taken; none where the system cannot.
         self.kept = HEARD if _TAKES else ()
+        self.longest = LONGEST if _TAKES else LONGEST_UNHEARD
         self._wake, self._waker = wake_pipe()
         if self.kept:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would never come
+            signal.signal(signal.SIGIO, signal.SIG_IGN)  # it comes while it is blocked
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         else:
             signal.signal(signal.SIGCHLD, ring)
+            signal.signal(signal.SIGIO, ring)
 
-    def hear(self, seconds: float) -> None:
-        """Wait so long, at most until one of our signals has come or a child has ended; the handler has run then."""
+    def hear(self, seconds: float, *, output: bool = False) -> None:
+        """Wait so long, at most until a signal has come or a child has ended.
+
+        The handler of the signal has run then. With `output`, output that comes ends the wait.
+        """
         if not self.kept:
             self._sleep(None, seconds)
             return
-        heard = _take(HEARD, seconds)
-        if heard and heard != HEARD[0]:
+        heard = _take(HEARD if output else CALLS, seconds)
+        if heard and heard not in _BELLS:
             _obey(heard)
 
     def attend(self, fd: int) -> bool:

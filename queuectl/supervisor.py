@@ -24,7 +24,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from queuectl import host, life, signals, wire
+from queuectl import host, libc, life, signals, wire
 from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
@@ -77,6 +77,7 @@ class Supervisor:
         self.spool.restore()
         self.chores.begin()
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
+        libc.load()  # once, and not once in each worker
         gc.freeze()  # what exists now is shared with every worker, not copied
         is_ready = False
         try:

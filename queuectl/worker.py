@@ -148,6 +148,8 @@ class Worker:
         if claim is not None:
             self.take(claim)
             self._insist(claim.name.id, self.gate.leave)
+            if self.stuck:
+                self._await_room()
         elif decode(os.path.basename(hint.text)) is None:
             self._set_aside(
                 hint.text, "the name has the form of a full name, but there is no such time"
@@ -206,7 +208,7 @@ class Worker:
             if (passage := self.gate.enter(claim, job)) != "open":
                 self._turned_away(claim, passage)
                 return
-            self.attempts.begin(claim)
+            self.attempts.begin(claim, settings)
         except (OSError, Locked) as error:
             self._give_up(claim, error)
             return
@@ -226,7 +228,6 @@ class Worker:
         finally:
             self.claim = None
         if ended.cause == "interrupted" and not cancellation.is_requested(self.spool, claim.file):
-            self.attempts.drop()
             self._release(claim)
         else:
             self._file(claim, job, ended, settings)
@@ -263,22 +264,34 @@ class Worker:
     def _give_up(self, claim: Claim, error: OSError | Locked) -> None:
         """The spool fails us before the command runs: that is not the job's fault, so the attempt does not count."""
         what, file = (
-            (error.strerror, str(error.filename))
+            (error.strerror or str(error), str(error.filename))
             if isinstance(error, OSError)
             else (str(error), claim.file)
         )
-        why = f"cannot start jobs: {what}; claiming none until that works again"
-        if why != self.stuck:
-            self.log.event("stuck", worker=self.name, reason=why, file=file)
-            self.stuck = why
+        self._stick(what, file)
         self._announce()  # what went well before must not wait for what does not
         self._restore()
         self._release(claim)
-        self._insist(claim.name.id, self.gate.leave)
-        self.listener.hear(PATIENCE)
-        while not self.stopping and not self.attempts.is_possible(self.name):
-            self._restore()
+
+    def _lost_output(self, claim: Claim, lost: int, why: str) -> None:
+        """The disk had no room for output: take no more jobs until it has."""
+        self.log.event("warning", job=claim.name.id, reason=f"lost {lost} bytes of output: {why}")
+        self._stick(f"no room for output: {why}", claim.file)
+
+    def _stick(self, why: str, file: str) -> None:
+        """Say once why no job is taken."""
+        why = f"cannot start jobs: {why}; claiming none until that works again"
+        if why != self.stuck:
+            self.log.event("stuck", worker=self.name, reason=why, file=file)
+            self.stuck = why
+
+    def _await_room(self) -> None:
+        """Wait until the machine has what a job needs, or until told to stop."""
+        while True:
             self.listener.hear(PATIENCE)
+            if self.stopping or self.attempts.is_possible(self.name):
+                return
+            self._restore()
 
     def _asked(self) -> executor.Cause | None:
         """Whether somebody wants the running command ended."""
@@ -301,8 +314,10 @@ class Worker:
     def _file(self, claim: Claim, job: Job, ended: executor.Ended, settings: Settings) -> None:
         """Record how the run went, then move the job: the move commits the record."""
         id = claim.name.id
-        tails = self._insist(id, self.attempts.end, settings.output_tail)
-        end = filing.End(ended, tails, self.record.host)
+        lost, why = self.attempts.loss()
+        if lost:
+            self._lost_output(claim, lost, why)
+        end = filing.End(ended, self.attempts.tails(), self.record.host, lost=lost)
         filed = filing.file(
             self.spool, claim, job, end, settings, functools.partial(self._insist, id)
         )
@@ -324,12 +339,15 @@ class Worker:
 
     def _insist(self, id: str, act: Callable[..., T], *what: Any) -> T:
         """Do it, however long the disk is full: until then the job stays claimed."""
-        told = False
+        told, patience = False, math.inf
         while True:
             try:
                 return act(*what)
             except OSError as error:
-                if self.now:
+                if self.stopping:
+                    patience = min(patience, time.monotonic() + self.settings.shutdown_grace)
+                if self.now or time.monotonic() >= patience:
+                    # CRASH: the job stays claimed. Its rescue does what its record says.
                     raise
                 if not told:
                     self.log.event(

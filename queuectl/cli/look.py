@@ -215,6 +215,7 @@ def show_run(run: lookup.Record) -> None:
         f"cpu {run['cpu_seconds']}s" if run["cpu_seconds"] is not None else None,
         f"peak {run['max_rss_kb']} kB" if run["max_rss_kb"] is not None else None,
         f"by {run['worker']}" if run["worker"] else None,
+        f"{run['output_lost']} bytes of output lost" if run.get("output_lost") else None,
     ]
     when = f" at {run['finished_at']}" if run["finished_at"] else ""
     click.echo(

@@ -23,6 +23,7 @@ LOOKS = {
     "fstat",
     "stat",
     "lstat",
+    "statvfs",
     "scandir",
     "readlink",
     "fspath",

@@ -309,7 +309,7 @@ def test_a_hook_that_prints_without_end_is_ended(spool, put, call, monkeypatch):
 
     [event] = call()
 
-    assert event["reason"] == "printed more than max_output allows"
+    assert event["reason"] == "printed more than 1048576 bytes"
     assert set(event["output"]) == {"y", "\n"}
 
 

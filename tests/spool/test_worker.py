@@ -9,7 +9,6 @@ import pytest
 
 from queuectl import (
     admission,
-    capture,
     config,
     disk,
     executor,
@@ -20,7 +19,6 @@ from queuectl import (
     results,
     signals,
 )
-from queuectl.attempt import Attempts
 from queuectl.log import Log
 from queuectl.signals import Listener
 from queuectl.wire import Message, pair
@@ -66,9 +64,10 @@ def work_through(worker, *files):
     worker.line.close()
 
 
-def test_outcomes_are_announced_before_a_job_that_lasts(spool, worker, line):
+def test_outcomes_are_announced_before_a_job_that_lasts(spool, worker, line, monkeypatch):
     """Else nobody makes them durable while it runs: the supervisor hears nothing until all names are used up."""
     worker.announced = float("inf")  # no time passes
+    monkeypatch.setattr("queuectl.worker.ANNOUNCE", float("inf"))
     follow(worker, spool, "true")
     assert worker.filed
     follow(worker, spool, "sleep 0.2")
@@ -90,24 +89,28 @@ def test_a_job_that_prints_nothing_costs_no_log(spool, worker, path):
     assert [name.split(".", 1)[1] for name in names(path, "logs")] == ["1.out"]
 
 
-def test_what_was_kept_of_one_stream_is_not_lost_when_the_other_cannot_be_kept(
-    spool, worker, monkeypatch
+def test_output_that_a_full_disk_lost_is_counted_and_the_other_stream_is_kept(
+    spool, worker, path, monkeypatch
 ):
-    """A disk that is full for a while between the two."""
-    real, left = disk.give_name, [1]
+    """The worker takes no other job until the disk has room."""
+    real = disk.create
+    waited = []
 
-    def full(fd, path):
-        if path.endswith(".err") and left:
-            left.pop()
-            raise OSError(errno.ENOSPC, "full", path)
-        real(fd, path)
+    def full(path):
+        if path.endswith(".err"):
+            refuse()
+        return real(path)
 
-    monkeypatch.setattr(disk, "give_name", full)
+    monkeypatch.setattr(disk, "create", full)
     monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    monkeypatch.setattr(worker.attempts, "is_possible", lambda _: waited.append(1) or True)
     follow(worker, spool, {"command": "echo out; echo err >&2", "id": "a"})
 
     [run] = results.read(spool.at("results"), "a")
     assert (run["stdout_tail"], run["stderr_tail"]) == ("out\n", "err\n")
+    assert (run["outcome"], run["output_lost"]) == ("completed", 4)
+    assert names(path, "logs") == ["a.1.out"]
+    assert waited == [1]
 
 
 @pytest.mark.parametrize("verb", ["claim", "settle"])
@@ -203,27 +206,26 @@ def test_who_cannot_start_jobs_keeps_no_token_from_others_while_it_waits(
     assert free == ["1"]
 
 
-def test_a_log_that_could_not_be_made_leaves_nothing_to_the_next_attempt(
-    spool, worker, monkeypatch
+def test_a_stop_is_not_held_up_for_ever_by_an_outcome_that_cannot_be_written(
+    spool, worker, path, monkeypatch
 ):
-    """Where files cannot be nameless, as on a network, that of stdout is there before that of stderr fails."""
-    monkeypatch.setattr(capture, "_NAMELESS", 0)
-    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
-    worker.attempts = Attempts(spool, worker.listener, worker._asked, worker._announce)
-    create = disk.create
+    """The job stays claimed: its rescue makes the move."""
+    rename = disk.rename
 
-    def create_first(path):
-        if path.endswith(".err"):
-            monkeypatch.setattr(disk, "create", create)
+    def full(source, target):
+        if "/completed/" in target:
+            worker.stop(signal.SIGTERM, None)
             refuse()
-        return create(path)
+        return rename(source, target)
 
-    monkeypatch.setattr(disk, "create", create_first)
-    follow(worker, spool, {"command": "echo never", "id": "a"})
-    follow(worker, spool, {"command": "echo out; echo err >&2", "id": "b"})
+    monkeypatch.setattr(disk, "rename", full)
+    monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
+    worker.settings = worker.settings._replace(shutdown_grace=0.05)
+    worker.looked = float("inf")
 
-    [run] = results.read(spool.at("results"), "b")
-    assert (run["stdout_tail"], run["stderr_tail"]) == ("out\n", "err\n")
+    with pytest.raises(OSError, match="full"):
+        follow(worker, spool, {"command": "true", "id": "a"})
+    assert ids_in(path, "processing") == ["a"]
 
 
 def test_a_stop_now_ends_a_worker_that_waits_for_room_for_an_outcome(spool, worker, monkeypatch):

@@ -1,102 +1,103 @@
-"""Captures: nameless until they matter, never shared by two runs."""
+"""Captures: what is printed is in the log, whatever a command does to its output."""
 
 import errno
 import os
-from pathlib import Path
+import subprocess
 
 import pytest
 
-from queuectl import capture as room
+from queuectl import capture as module
 from queuectl import disk
-from queuectl.capture import Capture
+from queuectl.capture import Capture, Stream
+from tests.support import until
 
 
 @pytest.fixture
-def capture(tmp_path):
-    capture = Capture(str(tmp_path), 1)
+def capture():
+    capture = Capture(Stream(1))
     yield capture
-    capture.close()
+    capture.drop()
 
 
-def begun(capture, path):
-    """What a command has that may write to the capture."""
-    action = capture.begin(str(path))
-    return os.open(action[2], action[3]) if action[0] == os.POSIX_SPAWN_OPEN else os.dup(action[1])
+def begin(capture, path, tail=10, limit=0):
+    """Begin a run; what its command has as stdout."""
+    capture.begin((path and str(path),), tail, limit)
+    writer = os.dup(capture.actions()[0][1])
+    capture.started()
+    return writer
 
 
-def printed(capture, path, data):
-    """A run that prints `data`."""
-    writer = begun(capture, path)
+def printed(capture, path, data, **limits):
+    """A run that prints `data`, and ends."""
+    writer = begin(capture, path, **limits)
     os.write(writer, data)
     os.close(writer)
+    capture.finish({})
 
 
-def inode(capture):
-    return os.fstat(capture._reader).st_ino
+def test_what_is_printed_is_in_the_log_and_its_end_is_kept(capture, tmp_path):
+    printed(capture, tmp_path / "a.1.out", b"hello\n", tail=3)
+
+    assert (tmp_path / "a.1.out").read_bytes() == b"hello\n"
+    assert (tmp_path / "a.1.out").stat().st_mode & 0o777 == 0o600
+    assert capture.tails() == [b"lo\n"]
+    assert capture.loss() == (0, "")
 
 
-def test_what_is_printed_is_under_its_name_at_the_end_and_its_tail_is_answered(capture, tmp_path):
-    printed(capture, tmp_path / "a.1.out", b"hello\n")
+def test_a_run_that_prints_nothing_leaves_no_log(capture, tmp_path):
+    printed(capture, tmp_path / "a.1.out", b"")
 
     assert os.listdir(tmp_path) == []
-    assert capture.end(3) == b"lo\n"
-    assert (tmp_path / "a.1.out").read_bytes() == b"hello\n"
+    assert capture.tails() == [b""]
 
 
-def test_a_capture_that_stays_empty_leaves_no_file_and_serves_the_next_run(capture, tmp_path):
-    printed(capture, tmp_path / "a.1.out", b"")
-    first = inode(capture)
-    assert capture.end(10) == b""
+def test_the_end_that_is_kept_is_put_together_from_small_pieces(capture, tmp_path):
+    writer = begin(capture, tmp_path / "a.1.out", tail=5)
+    for piece in (b"ab", b"cd", b"ef"):
+        os.write(writer, piece)
+        assert capture.drain() == 2
+    os.close(writer)
+    capture.finish({})
 
-    printed(capture, tmp_path / "b.1.out", b"b")
-    assert inode(capture) == first
-    capture.end(10)
-    assert os.listdir(tmp_path) == ["b.1.out"]
+    assert capture.tails() == [b"bcdef"]
+    assert (tmp_path / "a.1.out").read_bytes() == b"abcdef"
 
 
-def test_a_capture_that_something_left_behind_may_write_to_serves_no_other_run(capture, tmp_path):
-    writer = begun(capture, tmp_path / "a.1.out")
-    assert capture.end(10) == b""
+def test_what_has_come_is_in_the_log_while_the_command_runs(capture, tmp_path):
+    writer = begin(capture, tmp_path / "a.1.out")
+    assert capture.drain() == 0
+    os.write(writer, b"so far")
+    assert capture.drain() == 6
 
-    printed(capture, tmp_path / "b.1.out", b"b")
-    os.write(writer, b"late")
+    assert (tmp_path / "a.1.out").read_bytes() == b"so far"
     os.close(writer)
 
-    assert capture.end(10) == b"b"
-    assert (tmp_path / "b.1.out").read_bytes() == b"b"
+
+def test_more_than_a_pipe_holds_is_moved_piece_by_piece(capture, tmp_path):
+    writer = begin(capture, tmp_path / "a.1.out")
+    with subprocess.Popen(["head", "-c", "1000000", "/dev/zero"], stdout=writer) as command:
+        os.close(writer)
+        while command.poll() is None:
+            capture.drain()
+    capture.finish({})
+
+    assert (tmp_path / "a.1.out").stat().st_size == capture.printed == 1_000_000
 
 
-CHANGES = {
-    "closed": lambda fd, _: os.fchmod(fd, 0),
-    "opened to all": lambda fd, _: os.fchmod(fd, 0o666),
-    "given a name": lambda fd, path: os.link(
-        f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True
-    ),
-    "given away": lambda fd, _: os.fchown(fd, 65534, -1),
-}
+def test_the_log_of_an_earlier_attempt_of_this_number_is_gone(capture, tmp_path):
+    log = tmp_path / "a.1.out"
+    log.write_text("old and longer")
+    printed(capture, log, b"")
+    assert not log.exists()
+
+    log.write_text("old and longer")
+    printed(capture, log, b"new")
+    assert log.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_capture_that_its_command_has_changed_serves_no_other_run(capture, tmp_path, change):
-    if change == "given away" and os.geteuid():
-        pytest.skip("only root can give files away")
-    writer = begun(capture, tmp_path / "a.1.out")
-    CHANGES[change](writer, tmp_path / "mine")
-    os.close(writer)
-    assert capture.end(10) == b""
-
-    printed(capture, tmp_path / "b.1.out", b"b")
-
-    assert capture.end(10) == b"b"
-    assert (tmp_path / "b.1.out").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "b.1.out").stat().st_uid == os.geteuid()
-    assert change != "given a name" or (tmp_path / "mine").read_bytes() == b""
-
-
-def test_a_full_capture_serves_no_other_run(capture, tmp_path):
+def test_no_run_gets_what_another_has_printed(capture, tmp_path):
     for name in ("a.1.out", "b.1.out"):
         printed(capture, tmp_path / name, name.encode())
-        capture.end(10)
 
     assert [(tmp_path / name).read_text() for name in sorted(os.listdir(tmp_path))] == [
         "a.1.out",
@@ -104,120 +105,108 @@ def test_a_full_capture_serves_no_other_run(capture, tmp_path):
     ]
 
 
-def test_a_capture_can_be_shown_while_the_command_runs(capture, tmp_path):
-    writer = begun(capture, tmp_path / "a.1.out")
-    capture.show()
-    os.write(writer, b"so far")
+def test_output_beyond_the_limit_is_counted_and_not_kept(capture, tmp_path):
+    printed(capture, tmp_path / "a.1.out", b"0123456789", limit=4)
 
-    assert (tmp_path / "a.1.out").read_bytes() == b"so far"
-    assert capture.size() == 6
+    assert capture.is_over()
+    assert (tmp_path / "a.1.out").read_bytes() == b"0123"
+
+    printed(capture, tmp_path / "b.1.out", b"0123", limit=4)
+    assert not capture.is_over()
+
+
+@pytest.mark.parametrize("limit", [0, 8])
+def test_a_background_process_goes_on_printing_into_the_log_up_to_the_limit(
+    capture, tmp_path, limit
+):
+    writer = begin(capture, tmp_path / "a.1.out", limit=limit)
+    os.write(writer, b"soon ")
+    capture.finish({})
+    os.write(writer, b"late")
     os.close(writer)
 
-
-def test_a_capture_that_was_shown_and_stayed_empty_is_removed(capture, tmp_path):
-    os.close(begun(capture, tmp_path / "a.1.out"))
-    capture.show()
-
-    assert capture.end(10) == b""
-    assert os.listdir(tmp_path) == []
+    expected = b"soon late" if not limit else b"soon lat"
+    until(lambda: (tmp_path / "a.1.out").read_bytes() == expected)
+    os.wait()
 
 
-def test_the_log_of_an_earlier_attempt_of_this_number_is_gone(capture, tmp_path):
-    (tmp_path / "a.1.out").write_text("old")
-    printed(capture, tmp_path / "a.1.out", b"")
-    capture.end(10)
-
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_end_that_failed_can_be_repeated(capture, tmp_path, monkeypatch):
-    printed(capture, tmp_path / "a.1.out", b"kept")
-    with monkeypatch.context() as patch:
-        patch.setattr(disk, "give_name", refuse)
-        with pytest.raises(OSError, match="space"):
-            capture.end(10)
-
-    assert capture.end(10) == b"kept"
-    assert (tmp_path / "a.1.out").read_bytes() == b"kept"
-
-
-def refuse(*_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def no_nameless_files(monkeypatch):
-    """As a network file system answers."""
-    monkeypatch.setattr(room, "_NAMELESS", os.O_DIRECTORY)
-
-
-def no_such_flag(monkeypatch):
-    """As another system."""
-    monkeypatch.setattr(room, "_NAMELESS", 0)
-
-
-@pytest.mark.parametrize("lacking", [no_nameless_files, no_such_flag])
-def test_without_nameless_files_a_capture_has_its_name_from_the_start(
-    tmp_path, monkeypatch, lacking
-):
-    lacking(monkeypatch)
-    capture = Capture(str(tmp_path), 1)
-    for name, data in (("a.1.out", b"a"), ("b.1.out", b""), ("c.1.out", b"c")):
-        writer = begun(capture, tmp_path / name)
-        assert (tmp_path / name).exists()
-        os.write(writer, data)
+def test_a_background_process_that_floods_its_output_does_not_hold_up_the_run(capture, tmp_path):
+    writer = begin(capture, tmp_path / "a.1.out")
+    with subprocess.Popen(["yes"], stdout=writer) as flood:
         os.close(writer)
-        assert capture.end(10) == data
+        capture.finish({})
+        flood.kill()
+    os.wait()
 
-    assert sorted(os.listdir(tmp_path)) == ["a.1.out", "c.1.out"]
+
+def test_output_that_goes_nowhere_is_kept_to_its_end(capture):
+    printed(capture, None, b"what a hook says", tail=4)
+
+    assert capture.tails() == [b"says"]
+    assert capture.printed == 16
 
 
-def test_a_named_capture_replaces_the_log_of_an_earlier_attempt_of_this_number(
-    tmp_path, monkeypatch
+def refuse(code):
+    def act(*_):
+        raise OSError(code, os.strerror(code))
+
+    return act
+
+
+@pytest.mark.parametrize("call", ["create", "put"])
+def test_a_disk_without_room_costs_output_and_stops_no_command(
+    capture, tmp_path, monkeypatch, call
 ):
-    no_such_flag(monkeypatch)
-    (tmp_path / "a.1.out").write_text("old")
-    capture = Capture(str(tmp_path), 1)
-    printed(capture, tmp_path / "a.1.out", b"new")
-
-    assert capture.end(10) == b"new"
-    assert (tmp_path / "a.1.out").read_bytes() == b"new"
-
-
-def test_a_named_capture_that_stayed_empty_is_closed_when_it_is_removed_also_at_a_second_try(
-    tmp_path, monkeypatch
-):
-    no_such_flag(monkeypatch)
-    capture = Capture(str(tmp_path), 1)
-    printed(capture, tmp_path / "a.1.out", b"")
-    is_open = []
-
-    def unlink(path):
-        is_open.append(capture._reader is not None)
-        refuse()
-
+    writer = begin(capture, tmp_path / "a.1.out")
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "unlink", unlink)
-        with pytest.raises(OSError, match="space"):
-            capture.end(10)
-    assert capture.end(10) == b""
+        patch.setattr(disk, call, refuse(errno.ENOSPC))
+        os.write(writer, b"lost ")
+        capture.drain()
+    os.write(writer, b"too")  # a log with a gap would mislead
+    os.close(writer)
+    capture.finish({})
 
-    assert is_open == [False]
+    assert capture.loss() == (8, f"No space left on device: {tmp_path}/a.1.out")
+    assert capture.tails() == [b"lost too"]
+    printed(capture, tmp_path / "b.1.out", b"fine")
+    assert capture.loss() == (0, "")
+
+
+def test_output_leaves_the_last_part_of_a_disk_to_records(capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROOM_STEP", 10)
+    room = [1 << 30]
+    monkeypatch.setattr(disk, "room", lambda _: (room[0], 1 << 40))
+    writer = begin(capture, tmp_path / "a.1.out")
+    os.write(writer, b"there is room\n")
+    capture.drain()
+    room[0] = module.RESERVE - 1
+    os.write(writer, b"there is none\n")
+    os.close(writer)
+    capture.finish({})
+
+    assert (tmp_path / "a.1.out").read_bytes() == b"there is room\n"
+    assert capture.loss()[0] == 14
+
+
+def test_a_directory_that_somebody_removed_is_made_again(capture, tmp_path):
+    printed(capture, tmp_path / "logs" / "a.1.out", b"kept")
+
+    assert (tmp_path / "logs" / "a.1.out").read_bytes() == b"kept"
+
+
+def test_a_run_whose_command_was_not_started_leaves_nothing(capture, tmp_path):
+    before = os.listdir("/proc/self/fd")
+    capture.begin((str(tmp_path / "a.1.out"),), 10, 0)
+    capture.finish({})
+
     assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-def test_a_directory_that_is_gone_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        Capture(str(tmp_path / "gone"), 1).begin(str(tmp_path / "gone" / "a.1.out"))
+def test_runs_leave_no_descriptor_open(capture, tmp_path):
+    printed(capture, tmp_path / "a.1.out", b"a")
+    before = len(os.listdir("/proc/self/fd"))
+    for data in (b"", b"b", b""):
+        printed(capture, tmp_path / "b.1.out", data)
 
-
-def test_a_capture_whose_directory_is_on_another_file_system_by_now_is_copied(capture, tmp_path):
-    other = Path("/dev/shm")
-    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no other file system to write to")
-    log = other / f"{tmp_path.name}-{os.getpid()}.out"
-    try:
-        printed(capture, log, b"kept")
-        assert capture.end(10) == b"kept"
-        assert log.read_bytes() == b"kept"
-    finally:
-        log.unlink(missing_ok=True)
+    assert len(os.listdir("/proc/self/fd")) == before

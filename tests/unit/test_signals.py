@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import crew, executor, host, signals
+from queuectl.capture import Capture, Stream
 from queuectl.signals import Listener
 from tests.support import until
 
@@ -40,7 +41,7 @@ def live(body, takes):
     try:
         signals._TAKES = takes
         heard = []
-        for number in signals.HEARD[1:]:
+        for number in signals.CALLS[1:]:
             signal.signal(number, lambda number, _: heard.append(number))
         signal.alarm(50)
         body(Listener(), heard)
@@ -56,8 +57,9 @@ def me(number):
 
 
 def order(command, timeout=0.0):
-    outputs = [(os.POSIX_SPAWN_DUP2, 2, fd) for fd in (1, 2)]
-    return executor.Order(command, "/", {}, None, outputs, timeout, 0.0, 0, lambda: 0, lambda: None)
+    output = Capture(Stream(1, 2))
+    output.begin((None,), 0, 0)
+    return executor.Order(command, "/", {}, None, output, timeout, 0.0, lambda: None)
 
 
 @alone
