@@ -26,7 +26,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
-from queuectl import cancellation, disk, filing, units
+from queuectl import cancellation, disk, filing, recovery, units
 from queuectl.config import Settings
 from queuectl.errors import InvalidJob, LostClaim, QueuectlError, WrongState
 from queuectl.executor import Ended
@@ -214,7 +214,7 @@ class ClaimedJob:
 
     def _release(self) -> None:
         try:
-            if not self._spool.release(self._claim):
+            if not recovery.release(self._spool, self._claim):
                 log.warning("job %s was rescued while it was worked on", self.id)
         except OSError as error:
             log.warning(

@@ -325,7 +325,7 @@ class Consumer:
             passage = "rejected" if isinstance(job, admission.Rejected) else gate.enter(claim, job)
         except (OSError, Locked):
             with suppress(OSError):  # else it goes back when we end
-                self._spool.release(claim)
+                recovery.release(self._spool, claim)
                 gate.leave()
             raise
         if isinstance(job, admission.Rejected):

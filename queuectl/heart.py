@@ -9,7 +9,7 @@ Promises
     What was noted reaches the disk within a second.
     Who finishes gives back what it still holds; also at the end of the interpreter.
 Leaves to others
-    which jobs (consumer); who is alive (liveness).
+    which jobs (consumer); who is alive (liveness); what becomes of what is still held (recovery).
 Raises
     OSError when it cannot become a worker; after that it complains.
 """
@@ -24,10 +24,9 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
-from queuectl import admission, blocked, cancellation, disk, host, inbox, limits, liveness, results
+from queuectl import disk, host, liveness, recovery
 from queuectl.errors import QueuectlError
-from queuectl.filename import decode
-from queuectl.spool import Claim, Spool
+from queuectl.spool import Spool
 
 #: Seconds between two syncs while outcomes come in.
 FLUSH = 0.5
@@ -120,12 +119,7 @@ class Heart:
         self._bell.set()
         _beating.discard(self)
         try:
-            held = self._spool.held_by(self.worker)
-            for text in held:
-                self._give_back(text)
-            if held:
-                blocked.sweep(self._spool)  # somebody may have waited for what this was
-            cancellation.is_pending(self._spool, self.worker)  # removes requests that came too late
+            recovery.move_on(self._spool, self.worker, died=False)
             disk.unlink(self._spool.at("workers", self.worker + liveness.STOP))
             if self._noted:
                 disk.sync_all(self._spool.path)
@@ -137,24 +131,6 @@ class Heart:
             )
         finally:
             self._hang_up()
-
-    def _give_back(self, text: str) -> None:
-        file, name = f"processing/{self.worker}/{text}", decode(text)
-        if name is not None:
-            claim = Claim(file, name, self.worker)
-            run = results.of_claim(self._spool.at("results"), name.id, file)
-            if run is not None:
-                self._spool.file(
-                    claim, str(run["to"])
-                )  # its outcome was written, and then somebody lost patience
-            else:
-                self._spool.release(claim)
-        elif text.endswith(".json"):
-            admission.give_back(self._spool, file)
-        elif text.endswith(inbox.TAKEN):
-            inbox.give_back(self._spool, file)
-        elif text.endswith(limits.TOKEN):
-            limits.give_back(self._spool, self.worker, text)
 
     def _hang_up(self) -> None:
         for fd in (self._lock, self._kept):

@@ -38,6 +38,7 @@ from queuectl.config import Settings
 from queuectl.errors import InvalidJob
 from queuectl.filename import decode
 from queuectl.job import parse
+from queuectl.outcome import CANCELLED
 from queuectl.retry import Outcome, Verdict, decide
 from queuectl.spool import Claim, Spool
 
@@ -153,11 +154,22 @@ def rescue_worker(
         processes.end_all(worker, grace, run) for run in runs
     ):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
+    rescued = move_on(spool, worker, died=True)
+    liveness.dismiss(spool, worker)
+    return rescued
+
+
+def move_on(spool: Spool, worker: str, *, died: bool) -> list[Rescued]:
+    """Move on all that a worker holds: one that died, or one that leaves in good order.
+
+    A run with a record gets the move that its record names. A run without one is lost with a worker
+    that died; a worker that leaves gives the job back, and the attempt does not count.
+    """
     rescued = []
-    for text in held:
+    for text in spool.held_by(worker):
         file, name = f"processing/{worker}/{text}", decode(text)
         if name is not None:
-            rescued += _move_on(spool, Claim(file, name, worker))
+            rescued += _move_on(spool, Claim(file, name, worker), died=died)
         elif text.endswith(".json"):
             admission.give_back(spool, file)
         elif text.endswith(inbox.TAKEN):
@@ -166,20 +178,28 @@ def rescue_worker(
             limits.give_back(spool, worker, text)
         elif text.endswith(cancellation.END):
             disk.unlink(spool.at(file))
-    liveness.dismiss(spool, worker)
-    blocked.sweep(spool)  # its last job may have ended without a word to those that wait for it
+    blocked.sweep(spool)  # its last job may have ended before those that wait for it were woken
     return rescued
 
 
-def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
+def _move_on(spool: Spool, claim: Claim, *, died: bool) -> list[Rescued]:
     if _has_moved(spool, claim):
         # CRASH: a power cut kept the new name of the file and brought the old one back (btrfs); a rename between two names
         # of one file would do nothing.
         disk.unlink(spool.at(claim.file))
         return []
     run = results.of_claim(spool.at("results"), claim.name.id, claim.file)
+    if run is None and not died:
+        release(spool, claim)
+        return []
     if run is None:
-        run = record_lost(spool, claim)
+        outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
+        run = _record(spool, claim, outcome, f"worker {claim.worker} died while it ran the job")
+    return _follow(spool, claim, run)
+
+
+def _follow(spool: Spool, claim: Claim, run: results.Run) -> list[Rescued]:
+    """Make the move that the record of a run names."""
     target = str(run["to"])
     hooks.note_file(spool, target, claim.file)
     # RACE: another rescuer was first, or the worker was alive after all and filed it itself.
@@ -188,6 +208,16 @@ def _move_on(spool: Spool, claim: Claim) -> list[Rescued]:
         how = {"worker": claim.worker, "attempt": claim.name.attempts, "outcome": run["outcome"]}
         spool.note("rescued", claim.name.id, state=target.partition("/")[0], **how)
     return [Rescued(claim.name.id, claim.worker, target, str(run["outcome"]))] if moved else []
+
+
+def release(spool: Spool, claim: Claim) -> bool:
+    """Give back a claimed job, uncounted; if its end was asked for, bury it instead.
+
+    False: the job was rescued meanwhile.
+    """
+    if cancellation.is_requested(spool, claim.file):
+        return bool(_follow(spool, claim, _record(spool, claim, "cancelled", CANCELLED)))
+    return spool.release(claim)
 
 
 def _has_moved(spool: Spool, claim: Claim) -> bool:
@@ -201,12 +231,10 @@ def _has_moved(spool: Spool, claim: Claim) -> bool:
     )
 
 
-def record_lost(spool: Spool, claim: Claim) -> results.Run:
-    """Write into a job's history that the run of this claim was lost with its worker, or cancelled if somebody asked for that."""
+def _record(spool: Spool, claim: Claim, outcome: Outcome, reason: str) -> results.Run:
+    """Write into a job's history how a run ended that nobody else can tell of."""
     now = spool.now()
-    outcome: Outcome = "cancelled" if cancellation.is_requested(spool, claim.file) else "lost"
     verdict = judge(claim, outcome, now, spool.settings(), _own_retries(spool, claim.file))
-    reason = f"worker {claim.worker} died while it ran the job"
     run = blank(claim, spool.target(claim, *verdict)) | {
         "finished_at": units.iso(now),
         "outcome": outcome,

@@ -34,6 +34,7 @@ from queuectl import (
     filing,
     inbox,
     liveness,
+    recovery,
     units,
 )
 from queuectl.config import Settings
@@ -306,7 +307,7 @@ class Worker:
         return None
 
     def _release(self, claim: Claim) -> None:
-        if self._insist(claim.name.id, self.spool.release, claim):
+        if self._insist(claim.name.id, recovery.release, self.spool, claim):
             self.log.event("released", job=claim.name.id, attempt=claim.name.attempts)
         else:
             self.log.event("lost_claim", job=claim.name.id, attempt=claim.name.attempts)

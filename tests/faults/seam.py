@@ -99,8 +99,21 @@ def lie(code: int) -> Callable[[Callable[[], Any]], Any]:
     return act
 
 
+def interrupt_before(_: Callable[[], Any]) -> Any:
+    """Ctrl+C while the call waits, for a full disk for example."""
+    raise KeyboardInterrupt
+
+
+def interrupt_after(real: Callable[[], Any]) -> Any:
+    real()
+    raise KeyboardInterrupt
+
+
+#: What ends a Python program that then clears up behind itself.
+INTERRUPTS = (interrupt_before, interrupt_after)
+
 #: What can be asked for by itself.
-ACTS = (die_before, die_within, die_after, write_less)
+ACTS = (die_before, die_within, die_after, write_less, *INTERRUPTS)
 
 #: Errors of a call that did nothing.
 FAILURES = [

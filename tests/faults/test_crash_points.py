@@ -1089,6 +1089,10 @@ class HookedRescue(HookedBury):
         recovery.rescue(self.spool, liveness.Observer(self.spool))
 
 
+class HookedConsume(Consume, Hooked):
+    """A Python program works on the job."""
+
+
 class Call(HookedBury):
     """Hooks are run for a job that has ended."""
 
@@ -1180,7 +1184,7 @@ def each_point(kind, path_of, act, *, tidy=False):
         tmp_path = path_of(k)
         life = kind(tmp_path / "spool", tmp_path)
         life.prepare()
-        life.dies = act in (seam.die_before, seam.die_within, seam.die_after)
+        life.dies = act in (seam.die_before, seam.die_within, seam.die_after, *seam.INTERRUPTS)
         now = act if act in seam.ACTS else act(k)
         code, count = seam.live(
             life.live, lambda n, k=k, now=now: now if n == k else None, tmp_path / "note"
@@ -1189,7 +1193,7 @@ def each_point(kind, path_of, act, *, tidy=False):
             left = sorted(os.listdir(life.path / "tmp")) if (life.path / "tmp").exists() else []
             recover(life)
             audit(life)
-            life.check(survived=code == 0)
+            life.check(survived=code == 0 and (act not in seam.INTERRUPTS or count < k))
             run_all(life)
             assert not (tidy and code == 1 and kind.is_tidy and left), f"rubbish left: {left}"
         except AssertionError as error:
@@ -1214,6 +1218,14 @@ def path_of(tmp_path):
 @pytest.mark.parametrize("act", [seam.die_before, seam.die_within, seam.die_after])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_death_at_any_point_loses_and_doubles_nothing(kind, act, path_of):
+    assert each_point(kind, path_of, act) > 1
+
+
+@pytest.mark.parametrize("act", seam.INTERRUPTS)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if issubclass(kind, Consume)], ids=lambda kind: kind.__name__
+)
+def test_a_program_that_is_interrupted_at_any_point_clears_up_as_a_rescue_does(kind, act, path_of):
     assert each_point(kind, path_of, act) > 1
 
 

@@ -1,9 +1,11 @@
 """A full disk, for real: a small tmpfs, filled and freed again."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +100,41 @@ def test_a_claimed_job_whose_outcome_cannot_be_written_stays_claimed_until_there
     assert len(workers.events("stuck")) == 1
     assert (tmp_path / "ran").read_text() == "x\n"
     assert queuectl.json("show", "a")["runs"][0]["outcome"] == "completed"
+
+
+class Impatient(logging.Handler):
+    """Ctrl+C at the first complaint."""
+
+    def emit(self, record):
+        raise KeyboardInterrupt
+
+
+def test_a_program_that_is_interrupted_while_a_hook_note_finds_no_room_leaves_job_and_note(small):
+    path = Path(small.path)
+    (path / "hooks").mkdir(mode=0o700)
+    (path / "hooks" / "completed").write_text("#!/bin/sh\n")
+    (path / "hooks" / "completed").chmod(0o700)
+    small.enqueue("true", id="a")
+    consumer, impatient = small.consume(), Impatient()
+    with next(consumer) as job:
+        job.retry(after=0)  # so that the history of the job is there, and only the note needs room
+    job = next(consumer)
+    logging.getLogger("queuectl").addHandler(impatient)
+    try:
+        with without_names(path.parent), pytest.raises(KeyboardInterrupt), job:
+            pass
+    finally:
+        logging.getLogger("queuectl").removeHandler(impatient)
+    assert ids_in(path, "processing") == ["a"]
+
+    consumer.close()
+
+    [name] = names(path, "completed")
+    assert names(path, "hooks/due") == [f"completed~{name}"]
+    assert [run["outcome"] for run in results.read(small.at("results"), "a")] == [
+        "failed",
+        "completed",
+    ]
 
 
 def test_a_command_that_fills_the_disk_is_recorded_and_the_queue_goes_on_when_there_is_room(

@@ -378,6 +378,46 @@ def test_who_fails_after_a_request_is_cancelled_and_who_completes_without_lookin
     assert nobody_is_left(path)
 
 
+@pytest.mark.parametrize("ends", ["by an interruption", "by closing"])
+def test_a_request_to_cancel_outlasts_the_end_of_the_program(spool, path, ends):
+    spool.enqueue("resize", id="a")
+    job, consumer = take(spool)
+    actions.cancel(spool, "a")
+    if ends == "by an interruption":
+        with pytest.raises(KeyboardInterrupt), job:
+            raise KeyboardInterrupt
+    consumer.close()
+
+    assert ids_in(path, "dead") == ["a"]
+    assert (record(spool, "a")["outcome"], record(spool, "a")["reason"]) == (
+        "cancelled",
+        "cancelled while it ran",
+    )
+    assert nobody_is_left(path)
+
+
+def test_a_program_that_ends_wakes_those_that_wait_for_a_job_that_it_had_just_ended(
+    spool, path, monkeypatch
+):
+    """Ctrl+C between the move of the job and the look for those that wait."""
+    spool.enqueue("resize", id="a")
+    spool.enqueue("resize", id="b", after="a", priority=9)
+    consumer = spool.consume()
+    job = next(consumer)
+    assert ids_in(path, "blocked") == ["b"]
+
+    def impatient(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("queuectl.gate.Gate.ended", impatient)
+        with pytest.raises(KeyboardInterrupt), job:
+            pass
+    consumer.close()
+
+    assert (ids_in(path, "completed"), ids_in(path, "pending")) == (["a"], ["b"])
+
+
 # -- which jobs
 
 
