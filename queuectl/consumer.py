@@ -28,8 +28,8 @@ from typing import Any, Self
 
 from queuectl import admission, blocked, disk, inbox, liveness, recovery, wire
 from queuectl.claimed import ClaimedJob
-from queuectl.crew import Hand
-from queuectl.dealer import STALE, Dealer
+from queuectl.crew import AHEAD, Hand
+from queuectl.dealer import Dealer
 from queuectl.errors import Locked, WrongState
 from queuectl.filename import decode, encode
 from queuectl.gate import Gate
@@ -82,10 +82,15 @@ class _Pocket(wire.Line):
         return True
 
     def next(self) -> wire.Message | None:
-        """The next name; those that have lain here for long are forgotten, something more urgent may have come."""
-        if time.monotonic() - self.filled > STALE:
-            self.messages.clear()
+        """The next name."""
         return self.messages.pop(0) if self.messages else None
+
+    def left(self) -> list[wire.Message]:
+        """Give up the names that would wait for too long."""
+        left = self.messages if time.monotonic() - self.filled > AHEAD else []
+        if left:
+            self.messages = []
+        return left
 
 
 class Consumer:
@@ -123,6 +128,7 @@ class Consumer:
         self._ticker = Ticker(spool, _Journal(), log.warning, self._dealer.armed)
         self._tended = self._swept = -math.inf
         self._seen: tuple[object, ...] = ()
+        self._unable = ""
 
     # -- as an iterator
 
@@ -208,10 +214,12 @@ class Consumer:
             if message := self._pocket.next():
                 if job := self._follow(heart, message):
                     return job
+                for verb, name in self._pocket.left():
+                    self._dealer.left(verb, name)
                 continue
             poll_interval = self._spool.settings().poll_interval
             self._seen = self._versions()
-            self._hand.wants, self._hand.held = 2, set()  # a drop and a job
+            self._hand.wants, self._hand.held = 1, set()
             self._dealer.deal([self._hand], poll_interval)
             if self._pocket.messages:
                 continue
@@ -301,13 +309,31 @@ class Consumer:
 
     def _admit(self, heart: Heart, drop: str, *, last: bool) -> None:
         act = inbox.accept if drop.startswith("inbox/") else admission.admit
-        answer = act(self._spool, drop, heart.worker, last=last)
+        try:
+            answer = act(self._spool, drop, heart.worker, last=last)
+        except FileNotFoundError:
+            raise
+        except (OSError, Locked) as error:
+            if not self._wait:
+                raise
+            self._put_off(drop, error)
+            return
+        self._unable = ""
         if isinstance(answer, admission.Admitted):
             self._dealer.admitted(answer.file)
         elif isinstance(answer, admission.Broken):
             self._dealer.broken(drop, answer.mark)
         elif isinstance(answer, admission.Rejected):
             log.warning("drop %s was rejected: %s", drop, answer.why)
+
+    def _put_off(self, drop: str, error: OSError | Locked) -> None:
+        """The spool fails us: another try later, and meanwhile other names."""
+        why = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        if why != self._unable:
+            log.warning("cannot admit %s: %s; trying again", drop, error)
+            self._unable = why
+        # A mark that changes, as if somebody wrote: its grace does not run while the spool fails.
+        self._dealer.broken(drop, str(time.monotonic_ns()))
 
     def _claim(self, heart: Heart, file: str) -> ClaimedJob | None:
         claim = self._spool.claim(file, heart.worker, self._spool.now())

@@ -24,6 +24,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal
 #: Seconds for which a handed-out name is left alone: after that its worker is busy with another job.
 HELD = 0.25
 
+#: Seconds of work that a worker asks for at a time: few enough that no name waits long behind a slow job.
+AHEAD = 0.05
+
 
 class Hand:
     """One worker, as its supervisor sees it. `wants`: how many names it waits for; `held`: those it was given

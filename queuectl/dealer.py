@@ -15,6 +15,7 @@ Raises
 
 from __future__ import annotations
 
+import math
 import time
 
 from queuectl import blocked, disk
@@ -35,6 +36,12 @@ QUICK, SLOWEST = 0.2, 86400.0
 
 #: A list that took long to make lasts so many times as long: of a million names it takes a second.
 SHARE = 10
+
+#: The most drops that a worker gets at a time; those that it cannot admit soon it gives back.
+PORTION = 64
+
+#: Seconds for which drops go first, and then jobs, while there are both.
+TURN = 0.25
 
 #: Names of one list that may be gone before it is made anew.
 MOST_LOST = 4
@@ -62,6 +69,7 @@ class Dealer:
         self._is_shared = False
         self._took = 0.0
         self._pace, self._paused_until = QUICK, 0.0
+        self._turned = -math.inf
 
     # -- what others tell
 
@@ -86,6 +94,13 @@ class Dealer:
     def broken(self, drop: str, mark: str) -> None:
         """A worker could not read a drop yet."""
         self._drops.broken(drop, mark, time.monotonic())
+
+    def left(self, verb: str, name: str) -> None:
+        """A worker gives back a name that it had no time for: by now another may be more urgent."""
+        if verb == "claim":
+            self._queue.add(name, self._clock())
+        else:
+            self._drops.left(name)
 
     # -- dealing
 
@@ -151,7 +166,7 @@ class Dealer:
             self.unseen = self.unseen or self._has_moved()
 
     def _must_look(self) -> bool:
-        if len(self._queue):
+        if len(self._queue) or self._drops.has_work(time.monotonic()):
             # Where every fourth name is gone, another supervisor deals the same ones: a fresh look mixes them anew.
             is_taken = self._lost > MOST_LOST and 4 * self._lost > self._dealt
             return (
@@ -176,9 +191,10 @@ class Dealer:
             without=held,
             shared=self._is_shared,
         )
-        drops = [*self._queue.drops, *self._spool.submissions()]
         self._drops.update(
-            [name for name in drops if f"pending/{name}" not in held], rang=self._rang
+            [*self._queue.drops, *self._spool.submissions()],
+            rang=self._rang,
+            held={name.removeprefix("pending/") for name in held},
         )
         if not self._trusts_times:
             import random  # only where there may be other hosts
@@ -222,22 +238,36 @@ class Dealer:
         return tuple(found)
 
     def _give(self, hand: Hand, *, among: int) -> None:
-        """Hand out names: drops first, half of what is wanted; then jobs, a fair share of those left."""
+        """Hand out drops to admit or jobs to run, never both: an admitted job takes its place among the others."""
         now = time.monotonic()
-        drops = self._drops.take(max(1, hand.wants // 2), now)
-        wanted, share = hand.wants - len(drops), -(-len(self._queue) // among)
-        if self._queue.is_whole and 0 < share <= wanted and self._is_ending is False:
-            self._is_ending = True
-        files = self._queue.take(min(wanted, share))
-        if not (drops or files):
+        are_drops = self._is_turn_of_drops(now)
+        hints = self._drops.take(PORTION, now) if are_drops else self._jobs(hand.wants, among)
+        if not hints:
             return
-        for verb, name in [*drops, *(("claim", file) for file in files)]:
+        for verb, name in hints:
             hand.line.put_off(verb, name)
-        hand.held, hand.held_since = {*files, *(f"pending/{name}" for _, name in drops)}, now
-        hand.wants = 0
-        self._dealt += len(files)
+        hand.held = {f"pending/{name}" if are_drops else name for _, name in hints}
+        hand.held_since, hand.wants = now, 0
         self.unseen = True
         hand.line.flush()
+
+    def _is_turn_of_drops(self, now: float) -> bool:
+        """Whether drops go first now: half of the time if jobs wait, so that neither starve."""
+        if not self._drops.has_work(now):
+            return False
+        if len(self._queue) and now - self._turned >= 2 * TURN:
+            self._turned = now
+        return not len(self._queue) or now - self._turned < TURN
+
+    def _jobs(self, wanted: int, among: int) -> list[tuple[str, str]]:
+        """The next jobs: as many as are wanted, at most a fair share of those left."""
+        share = -(-len(self._queue) // among)
+        is_last = self._queue.is_whole and not len(self._drops)
+        if is_last and 0 < share <= wanted and self._is_ending is False:
+            self._is_ending = True
+        files = self._queue.take(min(wanted, share))
+        self._dealt += len(files)
+        return [("claim", file) for file in files]
 
     # -- resting
 

@@ -16,9 +16,10 @@ Raises
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Set as AbstractSet
+from itertools import islice, takewhile
 
 from queuectl.filename import STAMP, decode, has_shape, is_drop, stamp
 
@@ -131,12 +132,15 @@ class Queue:
         return True
 
     def add(self, file: str, now: float) -> None:
-        """A job has come into pending/."""
-        name = file.removeprefix("pending/")
+        """A job has come into pending/, or a worker gives a name back."""
+        state, _, name = file.partition("/")
         if name[:STAMP] > stamp(now):
             self._note_due(name)
-        else:
-            insort(self.fresh, rank(name), key=_Reversed)
+            return
+        names, key = self.fresh if state == "pending" else self.retries, rank(name)
+        at = bisect_left(names, _Reversed(key), key=_Reversed)
+        if names[at : at + 1] != [key]:
+            names.insert(at, key)
 
     def take(self, count: int) -> list[str]:
         """The next `count` files to run, or as many as there are."""
@@ -188,18 +192,23 @@ class Drops:
     def __len__(self) -> int:
         return len(self._now) + len(self._later)
 
-    def update(self, names: list[str], *, rang: bool) -> None:
-        """What a listing showed. With `rang` somebody wrote: look at all of them again."""
-        waiting = {} if rang else self._later
-        self._later = {name: waiting[name] for name in names if name in waiting}
-        self._now = {name: None for name in names if name not in waiting}
+    def update(self, names: list[str], *, rang: bool, held: AbstractSet[str] = frozenset()) -> None:
+        """What a listing showed; those in `held` are in the hands of workers.
+
+        With `rang` somebody wrote: look at all of them again.
+        """
+        free = {name: None for name in names if name not in held}
+        later = {} if rang else self._later
+        self._later = {name: at for name, at in later.items() if name in free}
+        self._now = {name: None for name in free if name not in self._later}
+        # The grace of one that a worker looks at just now goes on.
         self._broken = {name: self._broken[name] for name in names if name in self._broken}
 
     def take(self, count: int, now: float) -> list[tuple[str, str]]:
         """At most `count` (verb, name) for workers: drops to admit, or to settle because their grace is over."""
-        if (look := self.next_look()) is not None and look <= now:
-            self._now |= {name: None for name, at in self._later.items() if at <= now}
-            self._later = {name: at for name, at in self._later.items() if at > now}
+        for name, _ in list(takewhile(lambda item: item[1] <= now, self._later.items())):
+            del self._later[name]
+            self._now[name] = None
         names = list(islice(self._now, count))
         for name in names:
             del self._now[name]
@@ -207,7 +216,8 @@ class Drops:
 
     def has_work(self, now: float) -> bool:
         """Whether `take` would answer something."""
-        return bool(self._now) or any(at <= now for at in self._later.values())
+        look = self.next_look()
+        return bool(self._now) or (look is not None and look <= now)
 
     def _verb(self, name: str, now: float) -> str:
         _, since = self._broken.get(name, ("", now))
@@ -217,8 +227,15 @@ class Drops:
         """A worker could not read a drop. As long as its mark changes, somebody is writing it."""
         old, since = self._broken.get(name, ("", now))
         self._broken[name] = (mark, since if mark == old else now)
+        self._now.pop(name, None)
+        self._later.pop(name, None)  # the first of them is the next to be looked at
         self._later[name] = now + DROP_PAUSE
+
+    def left(self, name: str) -> None:
+        """A worker had no time for a drop that it was given."""
+        if name not in self._later:
+            self._now[name] = None
 
     def next_look(self) -> float | None:
         """When to look at the next drop that could not be read."""
-        return min(self._later.values(), default=None)
+        return next(iter(self._later.values()), None)

@@ -334,6 +334,8 @@ class Supervisor:
             elif verb == "broken":
                 mark, _, name = text.partition(" ")
                 self.dealer.broken(name, mark)
+            elif verb == "left":
+                self.dealer.left(*text.split(" ", 1))
             elif verb == "hello":
                 hand.name = text
 

@@ -4,7 +4,8 @@ A file name may hold any byte but NUL and a slash, so NUL ends a message. The en
 pipe is a message, too: the other side is gone.
 
     to a worker      claim FILE | admit NAME | settle NAME     (FILE: from the spool, NAME: in pending/)
-    from a worker    hello WORKER | want N | took | filed | lost N | admitted FILE | broken MARK NAME
+    from a worker    hello WORKER | want N | took | filed | lost N | admitted FILE | broken MARK NAME |
+                     left VERB FILE|NAME
 
 Leaves to others
     what the messages mean (worker, supervisor).

@@ -38,6 +38,7 @@ from queuectl import (
     units,
 )
 from queuectl.config import Settings
+from queuectl.crew import AHEAD, HELD
 from queuectl.errors import Locked
 from queuectl.filename import decode, encode, id_of
 from queuectl.gate import Gate
@@ -48,9 +49,6 @@ from queuectl.spool import Claim, Spool
 from queuectl.wire import Line, Message
 
 T = TypeVar("T")
-
-#: Seconds of work that a worker asks for at a time: few enough that no name waits long behind a slow job.
-AHEAD = 0.05
 
 #: The most names that a worker asks for at a time.
 MOST = 64
@@ -85,6 +83,7 @@ class Worker:
         self.claim: Claim | None = None
         self.pace = AHEAD
         self.lost = 0
+        self.unable = ""
 
     # -- the loop
 
@@ -98,15 +97,9 @@ class Worker:
             hints = self._next_hints()
             if not hints:
                 break
-            started = time.monotonic()
             self.looked = -math.inf  # who set something before these names came has set it for them
-            last = hints[-1]
-            for hint in hints:
-                # Who is an orphan has nobody who beats for it, nor makes durable what it files.
-                if not self.stopping and os.getppid() == self.record.supervisor_pid:
-                    self._follow(hint, last=hint is last)
-            self._insist(id_of(last.text), self.gate.tell)
-            self.pace = 0.5 * self.pace + 0.5 * (time.monotonic() - started) / len(hints)
+            self._follow_all(hints)
+            self._insist(id_of(hints[-1].text), self.gate.tell)
         self.log.flush()
         if os.getppid() != self.record.supervisor_pid:
             with suppress(OSError):  # a supervisor would warn; there is none
@@ -131,6 +124,25 @@ class Worker:
                 if hints != []:
                     return hints
         return None
+
+    def _follow_all(self, hints: list[Message]) -> None:
+        """Follow the names that were given together; those that would wait for too long are given back."""
+        started = now = time.monotonic()
+        last, left = hints[-1], iter(hints)
+        patience = HELD if last.verb == "claim" else AHEAD
+        for hint in left:
+            # Who is an orphan has nobody who beats for it, nor makes durable what it files.
+            if self.stopping or os.getppid() != self.record.supervisor_pid:
+                return
+            self._follow(hint, last=hint is last)
+            now = time.monotonic()
+            if now - started > patience:
+                break
+        rest = list(left)
+        for hint in rest:
+            self.line.put_off("left", " ".join(hint))
+        if last.verb == "claim":
+            self.pace = 0.5 * self.pace + 0.5 * (now - started) / (len(hints) - len(rest))
 
     def _follow(self, hint: Message, *, last: bool) -> None:
         if hint.verb != "claim":
@@ -178,18 +190,27 @@ class Worker:
             act = inbox.accept if drop.startswith("inbox/") else admission.admit
             answer = act(self.spool, drop, self.name, last=last)
         except (OSError, Locked) as error:
-            self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
-            self._restore()
-            self.listener.hear(PATIENCE)
+            self._put_off(drop, error)
             return
+        self.unable = ""
         if isinstance(answer, admission.Admitted):
             self.line.put_off(
                 "admitted", answer.file
             )  # it goes with what is sent next, which is soon
         elif isinstance(answer, admission.Broken):
-            self.line.send("broken", f"{answer.mark} {drop}")
+            self.line.put_off("broken", f"{answer.mark} {drop}")
         elif isinstance(answer, admission.Rejected):
             self.log.event("rejected", drop=drop, reason=answer.why)
+
+    def _put_off(self, drop: str, error: OSError | Locked) -> None:
+        """The spool fails us: another try later, and meanwhile other names."""
+        why = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        if why != self.unable:
+            self.log.event("warning", reason=f"cannot admit {drop}: {error}; trying again")
+            self.unable = why
+        self._restore()
+        # A mark that changes, as if somebody wrote: its grace does not run while the spool fails.
+        self.line.put_off("broken", f"{time.monotonic_ns()} {drop}")
 
     def _set_aside(self, file: str, why: str, name: str | None = None) -> None:
         name = name or os.path.basename(file)

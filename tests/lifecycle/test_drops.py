@@ -42,18 +42,30 @@ def test_a_drop_written_slowly_in_place_runs_once_when_it_is_whole(queuectl, pat
     assert (tmp_path / "ledger").read_text() == "x\n"
 
 
-def test_a_drop_that_stays_broken_is_rejected_after_its_grace_and_good_ones_go_on(queuectl, path):
-    with Workers(path) as workers:
-        workers.up()
-        (path / "pending/broken.json").write_text('{"command": "tr')
+def test_drops_that_stay_broken_are_rejected_after_their_grace_and_good_ones_go_on(queuectl, path):
+    """So many that they are never done with if each of them has to wait for the others."""
+    with Workers(path, "--count", "2") as workers:
+        workers.up(2)
+        for number in range(400):
+            (path / f"pending/broken{number}.json").write_text('{"command": "tr')
         (path / "pending/good.json").write_text('{"command": "true", "id": "good"}')
         until(lambda: ids_in(path, "completed") == ["good"])
-        assert "broken.json" in os.listdir(path / "pending")
-        until(lambda: len(names(path, "rejected")) == 2)
-        [event] = until(lambda: workers.events("rejected"))
-    assert event["drop"] == "broken.json"
-    assert "line 1 column 13" in event["reason"]
-    assert queuectl.json("status")["jobs"]["rejected"] == 1
+        until(lambda: len(names(path, "rejected")) == 800)
+        events = until(lambda: workers.events("rejected"))
+    assert {event["drop"] for event in events} == {f"broken{n}.json" for n in range(400)}
+    assert "line 1 column 13" in events[0]["reason"]
+    assert queuectl.json("status")["jobs"]["rejected"] == 400
+
+
+def test_of_drops_that_wait_for_a_worker_the_highest_priority_runs_first(queuectl, path, tmp_path):
+    queuectl("init")
+    for name, priority in zip("abcdef", (1, 9, 5, 0, 7, 3), strict=True):
+        job = {"command": f"echo {priority} >> {tmp_path}/order", "priority": priority}
+        (path / "pending" / f"{name}.json").write_text(json.dumps(job))
+
+    queuectl("worker", "start", "--drain")
+
+    assert (tmp_path / "order").read_text().split() == ["9", "7", "5", "3", "1", "0"]
 
 
 def test_a_drop_under_a_full_name_skips_admission(queuectl, path):

@@ -436,6 +436,45 @@ def test_higher_priorities_come_first_then_what_is_due_for_longest_and_nothing_t
     assert ids_in(path, "pending") == ["later"]
 
 
+def test_of_drops_the_highest_priority_comes_first(spool, path):
+    for number, priority in enumerate((1, 9, 5, 0, 7, 3)):
+        (path / "pending" / f"{number}.json").write_text(
+            json.dumps({"command": "x", "priority": priority})
+        )
+    order = []
+    for job in spool.consume(wait=False):
+        with job:
+            order.append(job.priority)
+
+    assert order == [9, 7, 5, 3, 1, 0]
+
+
+def test_a_drop_that_the_disk_refuses_holds_up_nobody_who_waits_for_jobs(
+    spool, path, monkeypatch, caplog
+):
+    (path / "pending" / "x.json").write_text('{"command": "x"}')
+    spool.enqueue("x", id="a")
+    spool.enqueue("x", id="b")
+    real = disk.rename
+
+    def rename(old, new):
+        if old.endswith("x.json"):
+            raise OSError(errno.EIO, "input/output error", old)
+        return real(old, new)
+
+    monkeypatch.setattr(disk, "rename", rename)
+    monkeypatch.setattr("queuectl.queue.DROP_PAUSE", 0.0)
+    for job in spool.consume(limit=2):
+        with job:
+            pass
+
+    assert ids_in(path, "completed") == ["a", "b"]
+    assert names(path, "pending") == ["x.json"]
+    assert [record.message.count("cannot admit x.json") for record in caplog.records] == [1]
+    with pytest.raises(OSError, match="input/output"):
+        list(spool.consume(wait=False))
+
+
 def test_drops_are_admitted_and_what_is_no_job_is_rejected(spool, path):
     (path / "pending" / "x.json").write_text(
         json.dumps({"command": "x", "id": "dropped", "meta": [1]})

@@ -308,3 +308,73 @@ def test_a_command_with_a_stdin_leaves_no_descriptor_behind(spool, worker):
     before = descriptors()
 
     assert descriptors() <= before
+
+
+def test_names_that_would_wait_behind_a_long_job_are_given_back(spool, worker, path, monkeypatch):
+    monkeypatch.setattr("queuectl.worker.HELD", 0.05)
+    spool.enqueue("sleep 0.1", id="long")
+    [long] = (entry.file for entry in spool.entries("pending"))
+    spool.enqueue_all(["true"] * 2)
+    others = [entry.file for entry in spool.entries("pending") if entry.file != long]
+    told = tell(worker, ("claim", long), *(("claim", file) for file in others))
+
+    assert [text for verb, text in told if verb == "left"] == [f"claim {file}" for file in others]
+    assert ids_in(path, "completed") == ["long"]
+    assert len(names(path, "pending")) == 2
+
+
+def tell(worker, *hints):
+    """Let it do what it is told; the messages that it sends."""
+    here, there = pair()
+    worker.line.close()
+    worker.line = here
+    for verb, text in hints:
+        there.put_off(verb, text)
+    there.flush()
+    os.close(there.writer)
+    worker.run()
+    told = there.receive()
+    os.close(there.reader)
+    here.reader, here.writer = os.open(os.devnull, os.O_RDWR), os.open(os.devnull, os.O_RDWR)
+    return told
+
+
+def test_drops_that_take_long_to_admit_are_given_back(spool, worker, path, monkeypatch):
+    monkeypatch.setattr("queuectl.worker.AHEAD", -1.0)
+    for name in ("a.json", "b.json"):
+        (path / "pending" / name).write_text('{"command": "true"}')
+    told = tell(worker, ("admit", "a.json"), ("admit", "b.json"))
+
+    assert [verb for verb, _ in told if verb in ("admitted", "left")] == ["admitted", "left"]
+    assert ("left", "admit b.json") in told
+
+
+def test_what_drops_cost_is_no_measure_of_what_jobs_cost(spool, worker, path):
+    (path / "pending" / "a.json").write_text('{"command": "true"}')
+    told = tell(worker, ("admit", "a.json"))
+
+    assert [text for verb, text in told if verb == "want"] == ["1", "1"]
+
+
+def test_a_drop_that_the_disk_refuses_holds_up_no_other_and_loses_no_grace(
+    spool, worker, path, monkeypatch
+):
+    for name in ("a.json", "b.json", "c.json"):
+        (path / "pending" / name).write_text('{"command": "true"}')
+    real = disk.rename
+
+    def rename(old, new):
+        if old.endswith(("pending/a.json", "pending/b.json")):
+            raise OSError(errno.EIO, "input/output error", old)
+        return real(old, new)
+
+    monkeypatch.setattr(disk, "rename", rename)
+    events = []
+    monkeypatch.setattr(worker.log, "event", lambda what, **details: events.append(details))
+    told = tell(worker, *(("admit", name) for name in ("a.json", "b.json", "a.json", "c.json")))
+
+    marks = [text.split(" ", 1) for verb, text in told if verb == "broken"]
+    assert [drop for _, drop in marks] == ["a.json", "b.json", "a.json"]
+    assert len({mark for mark, _ in marks}) == 3, "as if somebody wrote: no grace runs"
+    assert [verb for verb, _ in told].count("admitted") == 1
+    assert ["a.json" in event["reason"] for event in events] == [True]

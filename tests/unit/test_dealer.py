@@ -2,13 +2,17 @@
 
 import errno
 import os
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+from queuectl import admission, inbox
 from queuectl import dealer as room
 from queuectl.crew import HELD, Hand
 from queuectl.dealer import Dealer
+from queuectl.queue import GRACE
 from queuectl.wire import pair
 
 
@@ -386,8 +390,160 @@ def test_the_dealer_says_once_that_the_names_are_coming_to_an_end(spool, dealer,
     assert found == [False, False, False, True]
 
 
+def test_the_names_do_not_come_to_an_end_while_there_are_drops(spool, path, dealer, hands, clock):
+    spool.enqueue("true")
+    (path / "pending" / "x.json").write_text('{"command": "true"}')
+    found = []
+    for _ in range(2):
+        hands[0].wants = 5
+        dealer.deal(hands, 3600)
+        found.append(dealer.is_ending())
+        if "pending/x.json" in hands[0].held:
+            dealer.admitted("pending/20260101T000000.000000Z-p5-a0-x.json")
+
+    assert found == [False, True]
+
+
 def test_nothing_comes_to_an_end_where_there_is_nothing(dealer, hands, clock):
     hands[0].wants = 5
     dealer.deal(hands, 3600)
 
     assert not dealer.is_ending()
+
+
+# -- drops
+
+
+@pytest.fixture
+def crew(spool, monkeypatch):
+    """Two workers that admit what they are given; every message takes them a hundredth of a second."""
+
+    class Crew:
+        def __init__(self):
+            self.lines, self.hands, self.portions = [], [], []
+            for number in range(2):
+                here, there = pair()
+                self.lines += [here, there]
+                self.hands.append(Hand(number, here, 0.0, name=f"w{number}"))
+                (Path(spool.path) / "processing" / f"w{number}").mkdir()
+
+        def turn(self, dealer, clock, hands=2):
+            """Those that have nothing to do get something and do it; the verbs that each of them got."""
+            for hand in self.hands[:hands]:
+                hand.wants, hand.held = 8, set()
+            dealer.deal(self.hands[:hands], 3600)
+            given = []
+            for hand, there in zip(self.hands[:hands], self.lines[1::2], strict=False):
+                hints = there.receive() if hand.held else []
+                given.append([hint.verb for hint in hints])
+                for hint in hints:
+                    self.follow(dealer, hand, hint)
+            clock.now += 0.01
+            self.portions += [verbs for verbs in given if verbs]
+            return given
+
+        def follow(self, dealer, hand, hint):
+            if hint.verb == "claim":
+                spool.claim(hint.text, hand.name, time.time())
+                return
+            act = inbox.accept if hint.text.startswith("inbox/") else admission.admit
+            answer = act(spool, hint.text, hand.name, last=hint.verb == "settle")
+            if isinstance(answer, admission.Broken):
+                dealer.broken(hint.text, answer.mark)
+            elif isinstance(answer, admission.Admitted):
+                dealer.admitted(answer.file)
+
+    crew = Crew()
+    yield crew
+    for line in crew.lines:
+        line.close()
+
+
+def drop(path, count, text='{{"command": "true", "id": "d{0}", "priority": {1}}}', place="pending"):
+    for number in range(count):
+        (path / place / f"{number}.json").write_text(text.format(number, number % 10))
+
+
+def test_drops_are_admitted_before_any_of_them_runs_and_then_the_highest_priority_comes_first(
+    spool, path, dealer, crew, clock
+):
+    drop(path, 30)
+    crew.turn(dealer, clock)
+    assert crew.portions == [["admit"] * 30]
+
+    while crew.turn(dealer, clock, hands=1)[0]:
+        pass
+
+    claims = sorted(os.listdir(path / "processing" / "w0"))
+    assert [name.split("-")[1] for name in claims] == [f"p{9 - n // 3}" for n in range(30)]
+
+
+def test_jobs_and_a_flood_of_drops_have_half_of_the_time_each(
+    spool, path, dealer, crew, clock, monkeypatch
+):
+    monkeypatch.setattr(room, "PORTION", 2)
+    spool.enqueue_all(["true"] * 800)
+    drop(path, 150)
+    while len(crew.portions) < 120:
+        crew.turn(dealer, clock)
+
+    kinds = "".join(verbs[0][0] for verbs in crew.portions)
+    assert max(map(len, re.findall("a+", kinds))) <= 2 * (room.TURN / 0.01 + 1)
+    assert 50 <= kinds.count("a") <= 70
+
+
+def test_a_flood_of_drops_is_not_listed_again_for_each_portion(
+    spool, path, dealer, crew, clock, monkeypatch
+):
+    monkeypatch.setattr(room, "PORTION", 2)
+    drop(path, 60, '{{"command": "true", "delay": "1h"}}')
+    scans, real = [], spool.names
+    monkeypatch.setattr(spool, "names", lambda state: scans.append(state) or real(state))
+    while sum(map(len, crew.portions)) < 60:
+        crew.turn(dealer, clock)
+
+    assert scans.count("pending") == 1
+
+
+@pytest.mark.parametrize("place", ["pending", "inbox"])
+def test_a_flood_of_broken_drops_is_set_aside_soon_after_its_grace(
+    spool, path, dealer, crew, clock, place
+):
+    spool.share(os.getgid())
+    drop(path, 300, '{{"command": "tru', place)
+    began = clock.now
+    while len(os.listdir(path / "rejected")) < 600:
+        crew.turn(dealer, clock)
+        assert clock.now - began < GRACE + 3
+
+    assert clock.now - began >= GRACE
+    assert len(crew.portions) < 100
+
+
+def test_what_a_worker_had_no_time_for_is_given_to_the_next_after_what_is_more_urgent(
+    spool, path, dealer, hands, clock
+):
+    spool.enqueue_all(["true"] * 5)
+    drop(path, 1)
+    held = []
+    for hand in hands[:2]:
+        hand.wants = 5
+        dealer.deal([hand], 3600)
+        held.append(hand.held)
+    assert held[0] == {"pending/0.json"}
+    for file in held[1]:
+        dealer.left("claim", file)
+    urgent = "pending/20260101T000000.000000Z-p9-a0-x.json"
+    dealer.admitted(urgent)
+    given = []
+    for _ in range(6):
+        hands[2].wants = 1
+        dealer.deal(hands[2:], 3600)
+        given += hands[2].held
+    assert given == [urgent, *sorted(held[1])]
+
+    dealer.left("admit", "0.json")
+    hands[2].wants = 1
+    dealer.deal(hands[2:], 3600)
+
+    assert hands[2].held == held[0]

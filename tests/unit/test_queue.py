@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl.filename import Name, encode
-from queuectl.queue import GRACE, SMALLEST, Drops, Queue, mix, rank
+from queuectl.queue import DROP_PAUSE, GRACE, SMALLEST, Drops, Queue, mix, rank
 
 NOW = 1_795_342_502.0
 
@@ -124,6 +124,18 @@ def test_an_admitted_job_takes_its_place_in_the_order():
     assert queue.next_due == name("z", due=7)[:23]
 
 
+def test_a_name_that_a_worker_gives_back_takes_its_place_again_and_only_once():
+    queue = Queue()
+    queue.fill([name("a", due=-5), name("c", due=-3)], [name("b", priority=9)], NOW, without=set())
+    taken = queue.take(2)
+    assert [f.partition("/")[0] for f in taken] == ["failed", "pending"]
+
+    for file in (*taken, *taken):
+        queue.add(file, NOW)
+
+    assert [f.split("-")[-1] for f in queue.take(9)] == ["b.json", "a.json", "c.json"]
+
+
 def test_mixing_for_several_supervisors_keeps_the_priorities_and_loses_nothing():
     ranked = sorted(
         (rank(name(f"{p}x{i}", priority=p, due=-i)) for p in range(3) for i in range(1500)),
@@ -180,3 +192,41 @@ def test_a_drop_that_is_gone_is_forgotten():
 
     assert drops.take(5, 99.0) == []
     assert len(drops) == 0
+
+
+def test_the_grace_of_a_drop_goes_on_while_a_worker_looks_at_it():
+    drops = Drops()
+    drops.update(["a.json"], rang=False)
+    for now in (0.0, GRACE - 1):
+        drops.take(5, now)
+        drops.broken("a.json", "same", now)
+    drops.take(5, GRACE)
+    drops.update(["a.json"], rang=False, held={"a.json"})
+    assert drops.take(5, GRACE) == []
+
+    drops.update(["a.json"], rang=False)
+
+    assert drops.take(5, GRACE) == [("settle", "a.json")]
+
+
+def test_a_drop_that_a_worker_gives_back_is_given_out_again():
+    drops = Drops()
+    drops.update(["a.json", "b.json"], rang=False)
+    for _, drop in drops.take(5, 0.0):
+        drops.left(drop)
+
+    assert len(drops) == 2
+    assert sorted(drops.take(5, 0.0)) == [("admit", "a.json"), ("admit", "b.json")]
+
+
+def test_the_next_look_is_at_the_drop_that_was_broken_first():
+    drops = Drops()
+    drops.update(["a.json", "b.json"], rang=False)
+    drops.take(5, 0.0)
+    for at, drop in enumerate(["a.json", "b.json", "a.json"]):
+        drops.broken(drop, "same", float(at))
+
+    assert drops.next_look() == 1.0 + DROP_PAUSE
+    assert [drop for _, drop in drops.take(5, 1.0 + DROP_PAUSE)] == ["b.json"]
+    assert not drops.has_work(1.0 + DROP_PAUSE)
+    assert drops.has_work(2.0 + DROP_PAUSE)
