@@ -13,7 +13,7 @@ HEAD = """\
 Made from `queuectl --help` by `python docs/make_cli.py`; a test compares the two.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 refused or failed; 2 wrong words or a JSON argument that is wrong; 3 no such
-job; 4 the id is taken. `wait` answers with the job's own code.
+job; 4 the id is taken. `wait` answers with the job's own code. An option that takes one value is refused when it is given twice.
 
 ## Settings
 

@@ -20,6 +20,8 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -105,11 +107,40 @@ CURES = {
 }
 
 
+#: What click makes of words: values by option, words that are left, and options in order.
+Parsed = tuple[dict[str, Any], list[str], list[click.Parameter]]
+
 #: What is said of a stdout that takes no more.
 _UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class Family(click.Group):
+class Command(click.Command):
+    """A command that refuses what it would ignore: a second value of an option that takes one."""
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Create the parser of the command's words."""
+        parser: Any = super().make_parser(ctx)
+        parser.parse_args = partial(_parse, ctx, parser.parse_args)
+        return parser
+
+
+class Group(Command, click.Group):
+    """The same for a group, and for each command in it."""
+
+    command_class = Command
+
+
+def _parse(ctx: click.Context, parse: Callable[[list[str]], Parsed], args: list[str]) -> Parsed:
+    options, rest, order = parse(args)
+    for option in order:
+        takes_one = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+        if takes_one and order.count(option) > 1 and not ctx.resilient_parsing:
+            name = " or ".join(option.opts)
+            raise click.UsageError(f"{name} is given twice; give it once", ctx)
+    return options, rest, order
+
+
+class Family(Group):
     """The commands, each imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from queuectl import actions
-from queuectl.cli import choose, show
+from queuectl.cli import Command, choose, show
 from queuectl.layout import ENDED, STATES, Entry
 from queuectl.selection import Selection
 from queuectl.spool import Spool
@@ -15,7 +15,7 @@ ALIVE = tuple(state for state in STATES if state not in ENDED)
 RESTING = tuple(state for state in STATES if state != "processing")
 
 
-@click.command("cancel")
+@click.command("cancel", cls=Command)
 @choose.jobs
 def cancel_(spool: Spool, chosen: Selection) -> None:
     """Cancel jobs: a waiting one goes to the dead letters, a running one is ended first (TERM, then KILL).
@@ -39,7 +39,7 @@ def cancel_(spool: Spool, chosen: Selection) -> None:
     choose.each(chosen, ALIVE, cancel)
 
 
-@click.command("remove")
+@click.command("remove", cls=Command)
 @choose.jobs
 def remove_(spool: Spool, chosen: Selection) -> None:
     """Remove jobs from the spool, with their logs and history; their ids are free again. A running job is refused.
@@ -55,7 +55,7 @@ def remove_(spool: Spool, chosen: Selection) -> None:
     )
 
 
-@click.command("prune")
+@click.command("prune", cls=Command)
 @show.json_option
 @click.pass_obj
 def prune_(spool: Spool, /, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def prune_(spool: Spool, /, as_json: bool) -> None:
         )
 
 
-@click.command("pause")
+@click.command("pause", cls=Command)
 @click.pass_obj
 def pause_(spool: Spool, /) -> None:
     """Let no job begin until `queuectl resume`, on any host; those that run go on, and enqueueing does.
@@ -90,7 +90,7 @@ def pause_(spool: Spool, /) -> None:
     click.echo("paused" if actions.pause(spool.open()) else "paused already", err=True)
 
 
-@click.command("resume")
+@click.command("resume", cls=Command)
 @click.pass_obj
 def resume_(spool: Spool, /) -> None:
     """Let jobs begin again after `queuectl pause`.

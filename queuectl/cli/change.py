@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from queuectl import actions, units
-from queuectl.cli import choose
+from queuectl.cli import Command, choose
 from queuectl.errors import Wrong
 from queuectl.layout import Entry
 from queuectl.selection import Selection
 from queuectl.spool import Spool
 
 
-@click.command("hold")
+@click.command("hold", cls=Command)
 @choose.jobs
 def hold_(spool: Spool, chosen: Selection) -> None:
     """Let waiting jobs wait until they are released, in held/. A job that is running is refused.
@@ -28,7 +28,7 @@ def hold_(spool: Spool, chosen: Selection) -> None:
     )
 
 
-@click.command("release")
+@click.command("release", cls=Command)
 @choose.jobs
 def release_(spool: Spool, chosen: Selection) -> None:
     """Let held jobs run when they are due, at once if that is over.
@@ -44,7 +44,7 @@ def release_(spool: Spool, chosen: Selection) -> None:
     )
 
 
-@click.command("set")
+@click.command("set", cls=Command)
 @choose.jobs
 @click.option("--priority", type=click.IntRange(0, 9), metavar="0..9", help="Higher runs first.")
 @click.option(
@@ -95,7 +95,7 @@ def _due(spool: Spool, run_at: str | None, delay: str | None) -> float | None:
         raise Wrong(f"{'--delay' if run_at is None else '--run-at'}: {error}") from None
 
 
-@click.command("retry")
+@click.command("retry", cls=Command)
 @choose.jobs
 @click.option(
     "--all-failed",

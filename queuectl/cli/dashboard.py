@@ -7,6 +7,7 @@ import stat
 
 import click
 
+from queuectl.cli import Command
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.spool import Spool
 
@@ -14,7 +15,7 @@ from queuectl.spool import Spool
 LONGEST, SHORTEST = 4096, 8
 
 
-@click.command("dashboard")
+@click.command("dashboard", cls=Command)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen."
 )

@@ -8,14 +8,14 @@ from functools import partial
 import click
 
 from queuectl import actions, lookup, render
-from queuectl.cli import choose, complete, show
+from queuectl.cli import Command, Group, choose, complete, show
 from queuectl.cli.look import show_
 from queuectl.errors import NoSuchJob, WrongState
 from queuectl.layout import Entry
 from queuectl.spool import Spool
 
 
-@click.group("dlq")
+@click.group("dlq", cls=Group)
 def dlq_() -> None:
     """The dead letters: jobs out of retries, or cancelled. They stay until they are retried or purged.
 
@@ -82,7 +82,7 @@ def _last_line(text: str | None) -> str:
 
 # The same command, with examples of its own.
 dlq_.add_command(
-    click.Command(
+    Command(
         "show",
         callback=show_.callback,
         params=show_.params,

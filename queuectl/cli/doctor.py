@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from queuectl import doctor
-from queuectl.cli import show
+from queuectl.cli import Command, show
 from queuectl.spool import Spool
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @click.option("--fix", is_flag=True, help="Mend what can be mended.")
 @show.json_option
 @click.pass_obj

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from queuectl import render, units
+from queuectl.cli import Command
 from queuectl.errors import InvalidJob, Wrong
 from queuectl.job import Job, from_dict
 from queuectl.spool import Spool
@@ -23,7 +24,7 @@ EXPORTED_FAMILIES = ("LC_", "CONDA_")
 AFTER = ("after", "after_any", "after_failed")
 
 
-class Words(click.Command):
+class Words(Command):
     """Remembers whether words came after --: those are a program, whatever they look like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -165,7 +166,7 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
             run_at = units.iso(units.instant(run_at, zone=None))
         except ValueError as error:
             raise InvalidJob(str(error), "--run-at") from None
-    env = dict(_pair(text) for text in flags.pop("env"))
+    env = _env(flags.pop("env"))
     exported = _exported(flags.pop("export"))
     cwd, stdin = flags.pop("cwd"), flags.pop("stdin", None)
     after = {
@@ -207,11 +208,16 @@ def _text(path: str) -> str:
         raise Wrong(f"--stdin: {why}; let the command read it: -c 'CMD < FILE'") from None
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise Wrong(f"--env {text!r}: write NAME=VALUE")
-    return name, value
+def _env(texts: Iterable[str]) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise Wrong(f"--env {text!r}: write NAME=VALUE")
+        if name in env:
+            raise Wrong(f"--env {name} is given twice; give it once")
+        env[name] = value
+    return env
 
 
 def _exported(wanted: str) -> dict[str, str]:

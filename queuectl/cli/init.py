@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from queuectl import probe
+from queuectl.cli import Command
 from queuectl.errors import SpoolUnusable, Wrong
 from queuectl.spool import Spool
 
 
-@click.command("init")
+@click.command("init", cls=Command)
 @click.argument("directory", required=False)
 @click.option(
     "--shared",

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from queuectl import disk, lookup, units
-from queuectl.cli import choose, complete, show
+from queuectl.cli import Command, choose, complete, show
 from queuectl.errors import QueuectlError
 from queuectl.layout import ENDED, Entry
 from queuectl.spool import Spool
@@ -23,7 +23,7 @@ PAUSE = 0.1
 BLOCK = 65536
 
 
-@click.command("logs")
+@click.command("logs", cls=Command)
 @click.argument("id", shell_complete=complete.ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option(

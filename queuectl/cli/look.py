@@ -9,7 +9,7 @@ import time
 import click
 
 from queuectl import liveness, lookup, render, units, waiting
-from queuectl.cli import choose, complete, show
+from queuectl.cli import Command, choose, complete, show
 from queuectl.errors import Wrong
 from queuectl.layout import LATER
 from queuectl.selection import Selection
@@ -22,7 +22,7 @@ SHORTEST = 0.1
 CLEAR = "\x1b[H\x1b[2J"
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @click.option(
     "--watch",
     is_flag=False,
@@ -101,7 +101,7 @@ def _show_status(found: lookup.Record) -> None:
         show.workers(found["workers"])
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @choose.jobs
 @click.option(
     "--limit",
@@ -162,7 +162,7 @@ def _when(record: lookup.Record) -> str:
     return f"{units.ago(now - units.instant(record['updated_at']))} ago"
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("id", shell_complete=complete.ids)
 @click.option(
     "--show-env", is_flag=True, help="Show the values of its variables, too; they may be secrets."

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from queuectl import render, timetable
-from queuectl.cli import complete, show
+from queuectl.cli import Group, complete, show
 from queuectl.cli.enqueue import enqueue_
 from queuectl.cli.fields import Words, complete_job, read_flags, read_record
 from queuectl.errors import InvalidJob
@@ -25,7 +25,7 @@ SHARED = (
 FORETOLD = 5
 
 
-@click.group("schedule")
+@click.group("schedule", cls=Group)
 def schedule_() -> None:
     """Schedules: jobs that come again and again, by cron's rules or at an interval.
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from queuectl import disk, host, service
+from queuectl.cli import Command
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.spool import Spool
 
@@ -28,7 +29,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("install")
+@click.command("install", cls=Command)
 @_options
 @click.option(
     "--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Workers to run."
@@ -87,7 +88,7 @@ def install(
         )
 
 
-@click.command("uninstall")
+@click.command("uninstall", cls=Command)
 @_options
 def uninstall(user: bool, system: bool, name: str | None, directory: str | None, now: bool) -> None:
     """Remove a unit that `queuectl worker install` wrote. With --now its workers are stopped first, after their jobs.

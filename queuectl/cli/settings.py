@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from queuectl import config
-from queuectl.cli import complete, show
+from queuectl.cli import Group, complete, show
 from queuectl.spool import Spool
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def config_() -> None:
     """Settings of the spool. Workers pick up changes without a restart.
 

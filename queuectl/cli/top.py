@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import click
 
 from queuectl import actions, disk, lookup, picture
-from queuectl.cli import logs, trouble
+from queuectl.cli import Command, logs, trouble
 from queuectl.cli.screen import Screen
 from queuectl.errors import QueuectlError
 from queuectl.filename import Name
@@ -54,7 +54,7 @@ STEPS = {
 }
 
 
-@click.command("top")
+@click.command("top", cls=Command)
 @click.pass_obj
 def top_(spool: Spool, /) -> None:
     """Watch the spool in this terminal while it changes, and act on its jobs.

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from queuectl import actions, lookup, tally, units
-from queuectl.cli import choose, complain, show
+from queuectl.cli import Command, choose, complain, show
 from queuectl.errors import Wrong
 from queuectl.filename import decode
 from queuectl.layout import ENDED
@@ -19,7 +19,7 @@ from queuectl.selection import Selection
 from queuectl.spool import Spool
 
 
-@click.command("wait")
+@click.command("wait", cls=Command)
 @choose.jobs
 @click.option("--timeout", metavar="TIME", help="Give up after this much time, with exit code 124.")
 @show.json_option

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from queuectl import disk, events, host, liveness, lookup, metrics, render
+from queuectl.cli import Command
 from queuectl.errors import Wrong
 from queuectl.spool import Spool
 
@@ -19,7 +20,7 @@ from queuectl.spool import Spool
 PAUSE = 0.1
 
 
-@click.command("metrics")
+@click.command("metrics", cls=Command)
 @click.option(
     "--textfile",
     metavar="FILE",
@@ -53,7 +54,7 @@ def metrics_(spool: Spool, /, textfile: str | None) -> None:
     disk.replace(temporary, textfile)
 
 
-@click.command("events")
+@click.command("events", cls=Command)
 @click.option(
     "-f", "--follow", is_flag=True, help="Show what happens from now on, until told to stop."
 )

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from queuectl import config, host, units
-from queuectl.cli import complete, show
+from queuectl.cli import Group, complete, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.log import Log
 from queuectl.logfile import LogFile
@@ -37,7 +37,7 @@ def _start_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class _Workers(click.Group):
+class _Workers(Group):
     """The commands; those about units are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -164,12 +164,14 @@ def _seconds(text: str | None, option: str) -> float | None:
 
 def flags(values: tuple[str, ...]) -> dict[str, Any]:
     """The settings that `--set` gives."""
-    found = {}
+    found: dict[str, Any] = {}
     for text in values:
         name, equals, value = text.partition("=")
         if not equals:
             raise Wrong(f"--set {text!r}: write KEY=VALUE")
         name, value = config.read(name, value)
+        if name in found:
+            raise Wrong(f"--set {name} is given twice; give it once")
         if name.startswith(config.LIMIT):
             raise Wrong(
                 f"--set {name}: a limit holds for the whole spool; 'queuectl config set {name} {value}'"
