@@ -34,6 +34,15 @@ IGNORED = frozenset({"state", "attempts", "updated_at"})
 #: The most attempts a job may ask for.
 MOST_RETRIES = 1000
 
+#: Bytes that Linux accepts: in one word or variable of a command, in a path, and in all words and variables.
+LONGEST_WORD, LONGEST_PATH, LONGEST_COMMAND = 131_071, 4095, 6 * 1024 * 1024
+
+#: Where longer data belongs.
+ELSEWHERE = "a file, or into stdin (--stdin FILE)"
+
+#: No text of so few characters is too long, nor are so few words and as many variables.
+SHORT, FEW = LONGEST_PATH // 4, 20
+
 
 class _Nothing(dict[str, str]):
     """No variables, for all jobs that have none: it stays empty."""
@@ -146,6 +155,9 @@ def from_dict(record: object, came: float | None = None) -> Job:
         raise InvalidJob("is missing; it is the one field that a job must have", "command")
     if values.get("run_at") is not None and values.get("delay") is not None:
         raise InvalidJob("cannot stand together with delay; give one of them", "run_at")
+    command, env = values["command"], values.get("env", _DEFAULTS["env"])
+    if len(env) > FEW or (len(command) > FEW and not isinstance(command, str)):
+        _check_total(command, env)
     if came is not None and values.get("created_at") is None:
         values["created_at"] = round(came, 6)
     return Job(**values)
@@ -170,6 +182,25 @@ def _encodable(value: str, key: str) -> str:
     return value
 
 
+def _check_length(text: str, key: str, what: str = "", most: int = LONGEST_WORD) -> None:
+    """Refuse what the system never starts, before a job is made of it."""
+    length = len(text.encode())
+    if length > most:
+        cure = f"put it into {ELSEWHERE}" if most == LONGEST_WORD else "shorten it"
+        raise InvalidJob(
+            f"{what}has {length} bytes, and the system accepts {most} at most; {cure}", key
+        )
+
+
+def _check_total(command: str | tuple[str, ...], env: Mapping[str, str]) -> None:
+    words = [*([command] if isinstance(command, str) else command)]
+    words += [f"{name}={env[name]}" for name in env]
+    length = sum(len(word.encode()) + 9 for word in words)  # a NUL and a pointer for each
+    if length > LONGEST_COMMAND:
+        why = f"takes {length} bytes with its variables, and the system accepts {LONGEST_COMMAND}"
+        raise InvalidJob(f"{why} at most; put them into {ELSEWHERE}", "command")
+
+
 def _command(value: Any, key: str) -> str | tuple[str, ...]:
     if isinstance(value, list):
         if not value:
@@ -177,7 +208,10 @@ def _command(value: Any, key: str) -> str | tuple[str, ...]:
         for word in value:
             if not isinstance(word, str):
                 raise InvalidJob(f"must be a string, not {kind(word)}", key)
-        _text("".join(value), key)
+        if len(_text("".join(value), key)) > SHORT:
+            _check_length(value[0], key, "the program ", LONGEST_PATH)
+            for word in value:
+                _check_length(word, key, "a word ")
         if not value[0].strip():
             raise InvalidJob("must name a program; the first word is empty", key)
         return tuple(value)
@@ -185,7 +219,9 @@ def _command(value: Any, key: str) -> str | tuple[str, ...]:
         raise InvalidJob(f"must be a string or a list of strings, not {kind(value)}", key)
     if not value.strip():
         raise InvalidJob("must not be empty", key)
-    return _text(value, key)
+    if len(_text(value, key)) > SHORT:
+        _check_length(value, key)
+    return value
 
 
 def _id(value: Any, key: str) -> str:
@@ -212,7 +248,9 @@ def _whole(low: int, high: int) -> Callable[[Any, str], int]:
 def _cwd(value: Any, key: str) -> str:
     text = _text(value, key)
     if not text.startswith("/"):
-        raise InvalidJob(f"{text!r} must be an absolute path", key)
+        raise InvalidJob(f"{text[:80]!r} must be an absolute path", key)
+    if len(text) > SHORT:
+        _check_length(text, key, most=LONGEST_PATH)
     return text
 
 
@@ -267,9 +305,10 @@ def _env(value: Any, key: str) -> dict[str, str]:
         raise InvalidJob(f"must be an object of strings, not {kind(value)}", key)
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise InvalidJob(f"{name!r} is no name for a variable", key)
+            raise InvalidJob(f"{str(name)[:80]!r} is no name for a variable", key)
         _encodable(name, key)
-        _text(text, f"{key}.{name}")
+        if len(_text(text, f"{key}.{name[:80]}")) + len(name) > SHORT:
+            _check_length(f"{name}={text}", f"{key}.{name[:80]}")
     return value
 
 

@@ -157,3 +157,32 @@ def test_a_file_becomes_what_the_command_reads(queuectl, path, tmp_path):
 
     assert queuectl("logs", "a") == "grüße\n\0"
     assert queuectl("logs", "b") == "from a pipe"
+
+
+@pytest.mark.parametrize(
+    ("words", "input"),
+    [
+        (["-"], json.dumps({"command": "#" * 140_000})),
+        (["-", "--env", "A=1"], json.dumps({"command": "true", "env": {"B": "x" * 140_000}})),
+        (["--each-line", "-", "-c", "echo"], "x" * 140_000),
+        (["--each-line", "-", "--", "echo"], "x" * 140_000),
+        (["--each-line", "-", "-c", 'echo "$QUEUECTL_LINE"'], "x" * 140_000),
+        (["--each-line", "-", "--", "echo", "{}" * 50], "x" * 3000),
+        (["--array", "100000", "-c", ": " + "{}" * 25_000], None),
+    ],
+)
+def test_a_command_that_is_too_long_to_start_is_refused(queuectl, path, words, input):
+    done = queuectl.run("enqueue", *words, input=input)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "and the system accepts 131071 at most; put it into a file, or into stdin" in done.stderr
+    assert not path.exists()
+
+
+def test_a_drop_that_is_too_long_to_start_is_rejected(queuectl, path):
+    queuectl("init")
+    (path / "pending" / "a.json").write_text(json.dumps({"command": ["echo", "x" * 140_000]}))
+    queuectl("worker", "start", "--drain")
+
+    [reason] = (path / "rejected").glob("*.reason")
+    assert reason.read_text().startswith("command: a word has 140000 bytes")

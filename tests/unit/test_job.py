@@ -2,14 +2,17 @@
 
 import copy
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl.errors import InvalidJob
-from queuectl.job import Job, from_dict, parse
+from queuectl.job import LONGEST_WORD, Job, from_dict, parse
 from queuectl.strict import Unfinished
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -101,6 +104,11 @@ def test_durations_may_be_texts():
     assert (job.delay, job.timeout) == (600, 5400)
 
 
+def long(**fields):
+    """The text of a job with these fields."""
+    return json.dumps({"command": "true", **fields}, ensure_ascii=False).encode()
+
+
 REFUSED = {
     "an empty file": (b"", "is empty"),
     "no JSON": (b"hello", "line 1 column 1"),
@@ -140,6 +148,16 @@ REFUSED = {
     "env of numbers": (b'{"command":"x","env":{"A":1}}', "env.A: must be a string"),
     "env with =": (b'{"command":"x","env":{"A=B":"1"}}', "no name for a variable"),
     "env as a list": (b'{"command":"x","env":["A=1"]}', "env: must be an object"),
+    "a shell command of 128 KiB": (long(command="#" * 131_072), "command: has 131072 bytes"),
+    "a word of 128 KiB": (long(command=["x", "y" * 131_072]), "command: a word has 131072 bytes"),
+    "letters of four bytes": (long(command=["x", "\U0001f600" * 32_768]), "131072 bytes"),
+    "a program of 4 KiB": (long(command=["x" * 4096]), "command: the program has 4096 bytes"),
+    "a variable of 128 KiB": (long(env={"A": "x" * 131_070}), "env.A: has 131072 bytes"),
+    "a name of a variable of 128 KiB": (long(env={"x" * 131_071: ""}), "has 131072 bytes"),
+    "a directory of 4 KiB": (long(cwd="/" + "x" * 4095), "cwd: has 4096 bytes"),
+    "7 MiB of words": (long(command=["x", *["y" * 100_000] * 70]), "command: takes 70"),
+    "7 MiB of variables": (long(env={f"A{i}": "y" * 100_000 for i in range(70)}), "takes 70"),
+    "7 MiB of empty words": (long(command=["x", *[""] * 800_000]), "command: takes 72"),
     "stdin as a number": (b'{"command":"x","stdin":5}', "stdin: must be a string"),
 }  # fmt: skip
 
@@ -153,6 +171,34 @@ def test_what_is_no_job_is_refused_with_a_reason(case):
 
     assert reason in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+#: The largest that the system may start.
+LARGEST = {
+    "a shell command": {"command": "#" * 131_071},
+    "a word": {"command": ["x", "y" * 131_071]},
+    "letters of four bytes": {"command": ["x", "\U0001f600" * 32_767]},
+    "a program": {"command": ["/" * 4095]},
+    "a variable": {"env": {"AB": "x" * 131_068}},
+    "a directory": {"cwd": "/" * 4095},
+    "words": {"command": ["x", *["y" * 100_000] * 62]},
+    "stdin": {"stdin": "x" * 10_000_000},
+}
+
+
+@pytest.mark.parametrize("case", LARGEST)
+def test_what_the_system_may_start_is_accepted(case):
+    fields = {"command": "true", **LARGEST[case]}
+
+    assert parse(long(**fields)).to_dict().items() >= fields.items()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has these limits")
+@pytest.mark.skipif(os.sysconf("SC_PAGE_SIZE") != 4096, reason="they are larger with larger pages")
+def test_the_longest_word_is_the_one_that_linux_starts():
+    subprocess.run(["true", "x" * LONGEST_WORD], check=True)
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["true", "x" * (LONGEST_WORD + 1)], check=True)
 
 
 def test_a_job_file_says_only_what_differs_from_the_defaults():
