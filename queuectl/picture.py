@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
-from queuectl import render, units
+from queuectl import columns, render, units
 
 #: Minutes over which the rate is taken.
 RATE = 5
@@ -31,6 +29,12 @@ QUIET = 5.0
 
 #: The widest columns of ids and of reasons.
 ID, WHY = 30, 40
+
+#: Screens from this width on have columns for state, priority and tries. They and the mark before a job take so many.
+WIDE, FIXED = 70, 25
+
+#: The columns that the margin, the heartbeat and the word "runs" of a worker take.
+BEAT = 18
 
 #: Every key and what it does.
 KEYS = (
@@ -139,7 +143,7 @@ def jobs(view: View, mood: Mood, width: int, height: int) -> list[Line]:
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return _fitted([(Span("too small"),)], width, height)
     head = [_title(view, mood), _counts(view), *([_flow(view)] if height >= 8 else [])]
-    head += _workers(view, (height - 10) // 3)
+    head += _workers(view, (height - 10) // 3, width)
     body = _body(view, mood, height - len(head) - 1, width)
     return [*_fitted(head + body, width, height - 1), *_fitted([_last(mood)], width, 1)]
 
@@ -184,7 +188,7 @@ def folded(text: str, width: int) -> Sequence[str]:
 def _folds(text: str, width: int) -> Iterator[str]:
     at = 0
     while at < len(text):
-        part = cut(text[at : at + 4 * width], width)
+        part = columns.cut(text[at : at + 4 * width], width)
         yield part
         at += len(part)
 
@@ -251,7 +255,7 @@ def _flow(view: View) -> Line:
     )
 
 
-def _workers(view: View, room: int) -> list[Line]:
+def _workers(view: View, room: int, width: int) -> list[Line]:
     if room < 2:
         return []
     order = sorted(view.workers, key=lambda worker: (not worker.is_alive, worker.job is None))
@@ -260,15 +264,17 @@ def _workers(view: View, room: int) -> list[Line]:
     lines: list[Line] = [
         (Span(f"WORKERS {len(order)}, {busy} busy" if order else "WORKERS 0", "dim"),)
     ]
-    widths = [
-        max(map(cells, texts), default=0)
-        for texts in ([w.name for w in shown], [w.host for w in shown])
-    ]
+    texts = [(worker.name, worker.host, worker.job or "") for worker in shown] or [("", "", "")]
+    natural = [max(map(columns.cells, column)) for column in zip(*texts, strict=True)]
+    widths = columns.fitted(("WORKER", "HOST", "JOB"), natural, width - BEAT)
     for worker in shown:
+        name, host, job = map(
+            columns.shortened, (worker.name, worker.host, worker.job or ""), widths
+        )
         beat = "-" if worker.age is None else units.ago(worker.age)
-        words = f"  {padded(worker.name, widths[0])}  {padded(worker.host, widths[1])}  "
+        words = f"  {columns.padded(name, widths[0])}  {columns.padded(host, widths[1])}  "
         runs = (
-            Span(f"runs {worker.job}", "busy")
+            Span(f"runs {job}", "busy")
             if worker.job
             else Span("idle" if worker.is_alive else "-", "dim")
         )
@@ -291,10 +297,7 @@ def _body(view: View, mood: Mood, room: int, width: int) -> list[Line]:
     """The list of jobs, so much of it as fits around the chosen one."""
     lines: list[Line] = []
     at = 0
-    wide = min(ID, width // 3, max((cells(row.id) for row in view.rows), default=2))
-    reason = min(
-        WHY, width // 3, max((cells(_when(row, view.now)) for row in view.rows), default=4)
-    )
+    widths = _widths(view, width)
     for title, states in PARTS:
         rows = [row for row in view.rows if row.state in states]
         total = sum(view.jobs.get(state) or 0 for state in states)
@@ -303,24 +306,30 @@ def _body(view: View, mood: Mood, room: int, width: int) -> list[Line]:
             lines.append((Span(f"{title} {len(rows):,}{more}", "dim"),))
         for row in rows:
             at = len(lines) if row.id == mood.chosen else at
-            lines.append(
-                _row(row, view.now, (wide, reason), width, is_chosen=row.id == mood.chosen)
-            )
+            lines.append(_row(row, view.now, widths, width, is_chosen=row.id == mood.chosen))
     first = max(0, min(at - room // 2, len(lines) - room))
     shown = lines[first : first + max(0, room)]
     return shown + [()] * (room - len(shown))
 
 
-def _row(row: Row, now: float, widths: tuple[int, int], width: int, *, is_chosen: bool) -> Line:
+def _widths(view: View, width: int) -> list[int]:
+    """The widths of ids, of reasons, and of what the jobs are."""
+    texts = ([row.id, _when(row, view.now), row.what] for row in view.rows)
+    natural = [max(map(columns.cells, column)) for column in zip(*texts, strict=True)] or [2, 4, 0]
+    most = (min(natural[0], ID), min(natural[1], WHY), natural[2])
+    return columns.fitted(("ID", "WHEN", "COMMAND"), most, width - (FIXED if width >= WIDE else 2))
+
+
+def _row(row: Row, now: float, widths: Sequence[int], width: int, *, is_chosen: bool) -> Line:
     tries = f"{row.attempts}/{row.most}" if row.most else str(row.attempts)
-    words = [padded(row.id, widths[0])]
-    if width >= 70:
+    words = [columns.padded(columns.shortened(row.id, widths[0]), widths[0])]
+    if width >= WIDE:
         words += [f"{row.state:<10}", f"p{row.priority}", f"{tries:>5}"]
-    words += [padded(_when(row, now), widths[1]), row.what]
+    words += [columns.padded(_when(row, now), widths[1]), row.what]
     text = f"{'>' if is_chosen else ' '} {'  '.join(words)}"
     return (
         Span(
-            padded(text, width) if is_chosen else text,
+            columns.padded(text, width) if is_chosen else text,
             "chosen" if is_chosen else _STYLES.get(row.state, ""),
         ),
     )
@@ -340,36 +349,6 @@ def _last(mood: Mood) -> Line:
     return (Span(mood.message, "warn"),) if mood.message else (Span(HINT, "dim"),)
 
 
-# -- cells: a letter of Chinese takes two
-
-
-def cells(text: str) -> int:
-    """The columns of the screen that `text` takes."""
-    return len(text) if text.isascii() else sum(map(_cells_of, text))
-
-
-@functools.lru_cache(maxsize=4096)
-def _cells_of(sign: str) -> int:
-    if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
-
-
-def cut(text: str, width: int) -> str:
-    """As much of the beginning of `text` as fits into so many columns."""
-    if text.isascii():
-        return text[: max(0, width)]
-    return text[: sum(end <= width for end in accumulate(map(_cells_of, text)))]
-
-
-def padded(text: str, width: int) -> str:
-    """`text` in exactly so many columns; what is too long ends in a mark."""
-    text = render.printable(text)
-    if cells(text) > width:
-        text = cut(text, width - 1) + "…" if width > 0 else ""
-    return text + " " * (width - cells(text))
-
-
 def _fitted(lines: Iterable[Line], width: int, height: int) -> list[Line]:
     """Exactly so many lines, cut to so many columns."""
     found = [_narrowed(line, width) for line in lines][: max(0, height)]
@@ -380,8 +359,8 @@ def _narrowed(line: Line, width: int) -> Line:
     left, spans = width, []
     for span in line:
         text = render.printable(span.text)
-        shown = text if cells(text) <= left else padded(text, left)
-        left -= cells(shown)
+        shown = text if columns.cells(text) <= left else columns.padded(text, left)
+        left -= columns.cells(shown)
         if shown:
             spans.append(Span(shown, span.style))
     return tuple(spans)

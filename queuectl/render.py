@@ -1,4 +1,4 @@
-"""What people read: log lines and tables, as text. Pure; whoever calls it prints.
+"""What people read: log lines, names and commands, as text. Pure; whoever calls it prints.
 
 Leaves to others
     where it goes (cli, log); JSON for programs (cli).
@@ -11,12 +11,11 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from queuectl import units
 
-#: Terminal colours of events and states.
+#: Terminal colours of events, states and the heads of tables.
 COLOURS = {
     "completed": "32",
     "failed": "33",
@@ -30,6 +29,7 @@ COLOURS = {
     "cancelled": "31",
     "processing": "36",
     "started": "36",
+    "head": "2",
 }
 
 
@@ -87,16 +87,6 @@ def short(text: str, width: int) -> str:
     """`text` in one line of at most `width` characters."""
     text = printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
-    """Aligned columns for a pipe or a plain terminal; with `width` the last column is cut to fit."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
-    ]
-    return "\n".join(short(line, width) if width else line for line in lines)
 
 
 def command(value: str | list[str] | tuple[str, ...]) -> str:

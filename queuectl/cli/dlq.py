@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from queuectl import actions, lookup, render
+from queuectl import actions, lookup
 from queuectl.cli import Command, Group, choose, complete, show
 from queuectl.cli.look import show_
 from queuectl.errors import NoSuchJob, WrongState
@@ -36,7 +36,7 @@ def dlq_() -> None:
 @show.json_option
 @click.pass_obj
 def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
-    """List dead jobs, newest first, with the reason and the end of stderr.
+    """List dead jobs, newest first, with name and command, the reason and the last line of stderr.
 
     \b
     queuectl dlq list
@@ -63,21 +63,18 @@ def list_dead(spool: Spool, /, limit: int, as_json: bool) -> None:
             r["id"],
             f"{r['attempts']}/{r['max_retries']}",
             r["updated_at"][:19] + "Z",
+            f"{r['name']}: {show.command(r)}" if r["name"] else show.command(r),
             _why(r),
-            _last_line(r["stderr_tail"]),
         )
         for r in records
     ]
-    show.table(["ID", "TRIES", "DIED", "REASON", "LAST LINE OF STDERR"], rows)
+    show.table(["ID", "TRIES", "DIED", "COMMAND", "REASON"], rows)
 
 
 def _why(record: lookup.Record) -> str:
-    return render.short(record["reason"] or "no reason recorded", 50)
-
-
-def _last_line(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return render.short(lines[-1], 60) if lines else ""
+    """The reason and the last line of stderr."""
+    lines = (record["stderr_tail"] or "").strip().splitlines()
+    return ": ".join([record["reason"] or "no reason recorded", *lines[-1:]])
 
 
 # The same command, with examples of its own.

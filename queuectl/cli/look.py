@@ -136,25 +136,17 @@ def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None
             str(r["priority"]),
             f"{r['attempts']}/{r['max_retries']}",
             _when(r),
-            _command(r),
+            show.command(r),
         )
         for r in records
     ]
     show.table(["ID", "STATE", "PRI", "TRIES", "WHEN", "COMMAND"], rows, lambda row: row[1])
 
 
-def _command(record: lookup.Record) -> str:
-    return (
-        "(cannot be read)"
-        if record["command"] is None
-        else render.short(render.command(record["command"]), 60)
-    )
-
-
 def _when(record: lookup.Record) -> str:
     now = time.time()
     if record["waits"]:
-        return render.short(record["waits"], 60)
+        return str(record["waits"])
     if record["run_at"]:
         return f"ready {units.ago(now - units.instant(record['run_at']))}"
     if record["state"] == "processing":
@@ -186,11 +178,8 @@ def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
         show.document(record)
         return
     runs = record.pop("runs")
-    command = record.pop("command")
-    head = [
-        ("id", record.pop("id")),
-        ("command", "(cannot be read)" if command is None else render.command(command)),
-    ]
+    head = [("id", record.pop("id")), ("command", show.command(record))]
+    record.pop("command")
     env = record.pop("env")
     show.fields(
         [

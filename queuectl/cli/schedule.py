@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from queuectl import render, timetable
+from queuectl import render, timetable, units
 from queuectl.cli import Group, complete, show
 from queuectl.cli.enqueue import enqueue_
 from queuectl.cli.fields import Words, complete_job, read_flags, read_record
@@ -105,7 +105,7 @@ add.params += [param for param in enqueue_.params if param.name in SHARED]
 @show.json_option
 @click.pass_obj
 def list_schedules(spool: Spool, /, as_json: bool) -> None:
-    """List schedules: when they tick, the next tick and the last one that was dealt with.
+    """List schedules: when they tick, how far off the next tick is, and how long ago the last one was dealt with.
 
     \b
     queuectl schedule list
@@ -118,8 +118,16 @@ def list_schedules(spool: Spool, /, as_json: bool) -> None:
     if not found:
         click.echo("no schedules", err=True)
         return
+    now = spool.now()
     rows = [
-        (r["name"], r["state"], _when(r), _short(r["next_at"]), _short(r["last_at"]), _what(r))
+        (
+            r["name"],
+            r["state"],
+            _when(r),
+            _ahead(r["next_at"], now),
+            _back(r["last_at"], now),
+            _what(r),
+        )
         for r in found
     ]
     show.table(
@@ -135,12 +143,16 @@ def _when(record: dict[str, Any]) -> str:
     return f"every {record['every']}" if record["every"] is not None else "-"
 
 
-def _short(time: str | None) -> str:
-    return "-" if time is None else time[:19] + "Z"
+def _ahead(time: str | None, now: float) -> str:
+    return "-" if time is None else f"in {units.ago(units.instant(time) - now)}"
+
+
+def _back(time: str | None, now: float) -> str:
+    return "-" if time is None else f"{units.ago(now - units.instant(time))} ago"
 
 
 def _what(record: dict[str, Any]) -> str:
-    return render.short(record["reason"] or render.command(record["command"]), 60)
+    return str(record["reason"] or render.command(record["command"]))
 
 
 @schedule_.command("show")

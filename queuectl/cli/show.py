@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from queuectl import render, units
+from queuectl import columns, render, units
 from queuectl.errors import QueuectlError
-
-#: The most letters of a cell in a column that is not cut while others can be.
-LONG = 24
 
 #: The option that every command has which shows something.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -36,37 +34,30 @@ def table(
 ) -> None:
     """Print rows in columns; on a terminal with colours, `colour` names the word that gives a row its colour.
 
-    Where the terminal is too narrow sentences are cut, not ids and times; or with `whole` they get more lines.
+    A terminal that is too narrow shortens names and sentences, or with `whole` folds them. A pipe gets all of it.
     """
-    rows = [[render.printable(cell) for cell in row] for row in rows]
-    if not _is_rich():
-        click.echo(render.table(head, rows))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=None, pad_edge=False, header_style="dim")
-    for index, title in enumerate(head):
-        drawn.add_column(
-            title, no_wrap=not index or max((len(row[index]) for row in rows), default=0) <= LONG
-        )
-    styles = {"32": "green", "33": "yellow", "31": "red", "36": "cyan"}
-    for row in rows:
-        style = styles.get(render.COLOURS.get(colour(row), "")) if colour else None
-        drawn.add_row(
-            *(Text(cell, style=style or "", no_wrap=not whole, overflow="ellipsis") for cell in row)
-        )
-    Console().print(drawn)
+    encoding = sys.stdout.encoding or "utf-8"
+    cells = [
+        [
+            render.printable(cell).encode(encoding, "backslashreplace").decode(encoding)
+            for cell in row
+        ]
+        for row in rows
+    ]
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else 0
+    shown = columns.table(head, cells, width, whole=whole)
+    if not render.is_text(columns.MARK, encoding):
+        shown = [line.replace(columns.MARK, "~") for line in shown]
+    paints = is_terminal and may_colour() and os.environ.get("TERM") != "dumb"
+    words = ["head", *(colour(row) if colour else "" for row in rows)]
+    for word, line in zip(words, shown, strict=True):
+        click.echo(render.paint(line, word, colour=paints))
 
 
 def may_colour() -> bool:
     """Whether people have not forbidden colours; an empty NO_COLOR says nothing."""
     return not os.environ.get("NO_COLOR")
-
-
-def _is_rich() -> bool:
-    return sys.stdout.isatty() and may_colour() and os.environ.get("TERM") != "dumb"
 
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -99,6 +90,12 @@ def each(ids: Sequence[str], act: Callable[[str], str]) -> None:
             codes.append(error.exit_code)
     if codes:
         raise click.exceptions.Exit(codes[0])
+
+
+def command(record: dict[str, Any]) -> str:
+    """The command of a job's record, as a person would type it."""
+    value = record["command"]
+    return "(cannot be read)" if value is None else render.command(value)
 
 
 def workers(found: list[dict[str, Any]]) -> None:

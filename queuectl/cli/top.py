@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import click
 
-from queuectl import actions, disk, lookup, picture
+from queuectl import actions, columns, disk, lookup, picture
 from queuectl.cli import Command, logs, trouble
 from queuectl.cli.screen import Screen
 from queuectl.errors import QueuectlError
@@ -178,7 +178,8 @@ class Top:
             self._log = Log(self._spool, _entry(row))
         elif row and key == "c":
             self._asked = row
-            self._say(f"cancel {row.id}? y: yes, any other key: no")
+            id = columns.shortened(row.id, picture.ID)
+            self._say(f"cancel {id}? y: yes, any other key: no")
         elif row and key in ("r", "h"):
             self._do(row, key)
 
@@ -302,4 +303,5 @@ class Log:
             (row for row in view.rows if row.id == self._id), None
         ) or lookup.at_last_record(self._spool, self._id)
         state = f", {entry.state}" if entry else ""
-        return f"log of {self._id}{state}, attempt {self._attempt}, std{self._stream}{'' if self.text else ': nothing'}"
+        id = columns.shortened(self._id, picture.ID)
+        return f"log of {id}{state}, attempt {self._attempt}, std{self._stream}{'' if self.text else ': nothing'}"

@@ -19,6 +19,7 @@ FLOORS = [
     ["units", "host", "libc", "notify", "signals"],
     ["codes"],
     ["filename", "retry", "render", "strict", "cron"],
+    ["columns"],
     ["job", "disk", "processes", "log", "template", "picture"],
     [
         "ids",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import picture
+from queuectl import columns, picture
 from queuectl.layout import STATES
 from queuectl.picture import Mood, Row, View, Worker
 
@@ -110,7 +110,7 @@ def test_the_chosen_job_is_marked_over_the_whole_width():
         ),
         ({"workers": [Worker("mars-1", "?", False, None, None)]}, "  mars-1  ?  dead    -  -"),
         ({"rows": [row("a", what="echo \x1b[31m\nb")]}, "echo \\x1b[31m\\nb"),
-        ({"rows": [row("x" * 60)]}, "x" * 29 + "…"),
+        ({"rows": [row("x" * 60)]}, "x" * 15 + "…" + "x" * 14),
         ({"rows": [row("a", most=0, attempts=2)]}, "p5      2  ready"),
     ],
 )
@@ -158,6 +158,20 @@ def test_the_chosen_job_is_in_sight_wherever_it_is(height):
         )
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_column_of_jobs_hides_another(width):
+    long = row("begin" + "x" * 118 + "end", "dead", why="reason " * 20, what="command " * 20)
+    view = VIEW._replace(rows=[long], workers=[Worker("w" * 80, "h" * 40, True, 1.0, long.id)])
+
+    shown = lines(view, width=width)
+    [job] = [line for line in shown if "1m ago" in line]
+    assert all(part in job for part in ("  b", "…", "nd", "comm"))
+    assert ("dead" in job) == (width >= picture.WIDE)
+    [worker] = [line for line in shown if "beat" in line]
+    assert worker.endswith("d")
+    assert all(part in worker for part in ("  w", "h", "beat   1s  runs b"))
+
+
 texts = st.text(max_size=40)
 
 
@@ -189,7 +203,7 @@ def test_a_picture_fits_its_screen_and_commands_no_terminal(width, height, view,
         picture.help(width, height),
     ):
         assert len(page) == height
-        assert all(picture.cells(text(line)) <= max(0, width) for line in page)
+        assert all(columns.cells(text(line)) <= max(0, width) for line in page)
         assert all(text(line).isprintable() for line in page)
 
 
@@ -243,16 +257,3 @@ def test_a_log_shows_its_end_or_what_stands_before(back, first, last):
 
     assert (page[0], page[1], page[3]) == ("title", first, last)
     assert picture.most_back("".join(f"{i}\n" for i in range(10)), 30, 5) == 7
-
-
-def test_columns_are_counted_as_terminals_do():
-    assert [picture.cells(sign) for sign in ("a", "é", "e\u0301", "語", "\u200d")] == [
-        1,
-        1,
-        1,
-        2,
-        0,
-    ]
-    assert picture.padded("日本語", 5) == "日本…"
-    assert picture.padded("ab", 4) == "ab  "
-    assert picture.cut("日本語", 5) == "日本"

@@ -34,10 +34,6 @@ def test_colour_is_there_only_when_asked_for():
     assert "\x1b" not in render.event("text", 0, "dead", {})
 
 
-def test_columns_are_aligned_and_no_line_has_blanks_at_its_end():
-    assert render.table(["A", "LONG"], [["1234", "x"], ["5", ""]]) == "A     LONG\n1234  x\n5"
-
-
 def test_a_long_text_is_cut_with_a_mark():
     assert render.short("abcdef", 4) == "abc…"
     assert render.short("a\tb", 9) == "a\\tb"
