@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from queuectl import config
 from queuectl.cli import Group, complete, show
+from queuectl.errors import SpoolMissing
 from queuectl.spool import Spool
 
 
@@ -28,13 +30,13 @@ def config_() -> None:
 @show.json_option
 @click.pass_obj
 def list_settings(spool: Spool, /, as_json: bool) -> None:
-    """All settings as they are in force.
+    """All settings as they are in force. Without a spool: the defaults, and what variables say.
 
     \b
     queuectl config list
     queuectl config list --json
     """
-    values = config.shown(spool.open().settings())
+    values = config.shown(_in_force(spool))
     if as_json:
         show.document(values)
         return
@@ -47,13 +49,13 @@ def list_settings(spool: Spool, /, as_json: bool) -> None:
 @show.json_option
 @click.pass_obj
 def get(spool: Spool, /, key: str, as_json: bool) -> None:
-    """The value of one setting that is in force.
+    """The value of one setting that is in force. Without a spool: the default, or what a variable says.
 
     \b
     queuectl config get max-retries
     queuectl config get keep_completed --json
     """
-    settings = spool.open().settings()
+    settings = _in_force(spool)
     name = config.key(key)
     value = (
         settings.poll_interval * 1000
@@ -102,6 +104,13 @@ def unset(spool: Spool, /, key: str) -> None:
     config.change(spool.open().at("config.json"), spool.temporary(), {}, remove=(name,))
     _heed(spool, name)
     click.echo(f"{name} = {_text(config.shown(spool.settings()).get(name, 1))}")
+
+
+def _in_force(spool: Spool) -> config.Settings:
+    """The settings of a spool; where there is none yet, those that it would have."""
+    with contextlib.suppress(SpoolMissing):
+        spool.open()
+    return spool.settings()
 
 
 def _text(value: Any) -> str:

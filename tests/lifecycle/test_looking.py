@@ -219,6 +219,21 @@ def test_settings_are_set_shown_and_unset(queuectl, path):
     ) == ("0.25\n", "250.0\n")
 
 
+def test_settings_are_shown_without_a_spool_and_make_none(queuectl, path):
+    shown = queuectl.json("config", "list", QUEUECTL_MAX_RETRIES="9")
+    assert (shown["max_retries"], shown["backoff_base"]) == (9, 2)
+    assert "max_retries           3 " in queuectl("config", "list")
+    assert queuectl("config", "get", "keep-completed") == "7d\n"
+    assert queuectl("config", "get", "limit.gpu") == "1\n"
+    assert "must be" in queuectl.refusal("config", "list", code=2, QUEUECTL_MAX_RETRIES="many")
+    assert "no setting" in queuectl.refusal("config", "get", "nothing", code=2)
+    assert not path.exists()
+
+    path.mkdir()
+    (path / "x").touch()
+    assert "is no spool" in queuectl.refusal("config", "list", code=1)
+
+
 def test_a_damaged_config_is_named_by_every_command_that_needs_it(queuectl, path):
     queuectl("init")
     (path / "config.json").write_text('{"max_retries": 5')

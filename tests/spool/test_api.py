@@ -5,11 +5,22 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 import queuectl
-from queuectl import IdTaken, InvalidJob, Job, NoSuchJob, QueuectlError, Spool, TimedOut, WrongState
+from queuectl import (
+    IdTaken,
+    InvalidJob,
+    Job,
+    NoSuchJob,
+    QueuectlError,
+    Spool,
+    TimedOut,
+    WrongState,
+    errors,
+)
 from queuectl.errors import SpoolMissing, Wrong
 from tests.support import Workers, names, until
 
@@ -284,3 +295,23 @@ def test_every_public_name_is_there():
 
 def test_types_are_shipped():
     assert os.path.exists(os.path.join(os.path.dirname(queuectl.__file__), "py.typed"))
+
+
+def test_every_error_can_be_imported_from_the_package_and_is_in_the_page_of_python():
+    kinds = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.QueuectlError)
+    }
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+
+    assert len(kinds) > 20
+    assert {name: getattr(queuectl, name) for name in kinds} == kinds
+    assert [name for name in kinds if name not in queuectl.__all__ or f"`{name}" not in page] == []
+
+
+def test_importing_the_package_loads_no_part_of_it():
+    code = "import sys, queuectl; print([m for m in sys.modules if m.startswith('queuectl.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
