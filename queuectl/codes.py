@@ -14,13 +14,14 @@ Raises
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from queuectl import units
+from queuectl.errors import InvalidJob
+from queuectl.strict import load
 
 #: An exit code as a text: no sign, no space, no digits of other scripts.
 _WRITTEN = re.compile(r"0*\d{1,3}", re.ASCII)
@@ -43,9 +44,7 @@ class Rules(NamedTuple):
 def read(value: object) -> tuple[int, ...]:
     """Exit codes from a list of numbers, or from a text such as "0,99"."""
     if isinstance(value, str):
-        value = (
-            json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
-        )
+        value = _json(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
     if not isinstance(value, list | tuple):
         raise ValueError('must be a list of exit codes, such as [0, 99] or "0,99"')
     return tuple(sorted({_code(word) for word in value}))
@@ -61,15 +60,29 @@ def _code(word: object) -> int:
 def read_delays(value: object) -> dict[int, float]:
     """Delays in seconds by exit code, from an object, or from a text such as "75=10m"."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = json.loads(value)
+        value = _json(value)
     if isinstance(value, str):
         words = value.replace(",", " ").split()
         if bad := [word for word in words if "=" not in word]:
             raise ValueError(f"{bad[0]!r} does not say when; write CODE=TIME, such as 75=10m")
-        value = dict(word.partition("=")[::2] for word in words)
-    if not isinstance(value, Mapping):
+        pairs = [word.partition("=")[::2] for word in words]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
         raise ValueError('must be times by exit codes, such as {"75": "10m"} or "75=10m"')
-    return {_code(code): units.seconds(delay) for code, delay in value.items()}
+    found: dict[int, float] = {}
+    for word, delay in pairs:
+        if (code := _code(word)) in found:
+            raise ValueError(f"exit code {code} stands twice; keep one of them")
+        found[code] = units.seconds(delay)
+    return found
+
+
+def _json(text: str) -> object:
+    try:
+        return load(text.encode(errors="surrogateescape"))
+    except InvalidJob as error:
+        raise ValueError(error.why) from None
 
 
 def show(codes: tuple[int, ...]) -> Any:

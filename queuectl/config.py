@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from queuectl import codes, disk, host, units
 from queuectl.errors import ConfigDamaged, InvalidJob, InvalidSetting, Locked
 from queuectl.job import MOST_RETRIES, limit_name
-from queuectl.strict import load
+from queuectl.strict import load, near
 
 #: Bytes of the largest config.json that is read.
 LARGEST = 1024 * 1024
@@ -220,11 +220,9 @@ def key(text: str) -> str:
     name = text.strip().lower().replace("-", "_")
     if name == "poll_interval_ms" or name in SETTINGS:
         return name
-    import difflib  # 10 ms that only a typo needs
-
-    near = difflib.get_close_matches(name, SETTINGS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)}"
-    raise InvalidSetting(f"no setting {text!r}; {hint}")
+    meant = near(name, SETTINGS)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(SETTINGS)}"
+    raise InvalidSetting(f"no setting {text[:60]!r}; {hint}")
 
 
 def read(name: str, value: Any, source: str = "") -> tuple[str, Any]:
@@ -235,7 +233,9 @@ def read(name: str, value: Any, source: str = "") -> tuple[str, Any]:
             name, value = "poll_interval", _number(0, 1e9, whole=False)(value) / 1000
         return name, kind(name).read(value)
     except ValueError as error:
-        raise InvalidSetting(f"{source}{name} {error}, not {value!r}") from None
+        is_rule = str(error).startswith("must")
+        why = f" {error}, not {str(value)[:80]!r}" if is_rule else f": {error}"
+        raise InvalidSetting(f"{source}{name}{why}") from None
 
 
 def shown(settings: Settings) -> dict[str, Any]:

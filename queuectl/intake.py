@@ -46,7 +46,7 @@ class Intake(Moves):
     def enqueue(self, job: Job | dict[str, Any] | str | list[str], *, hold: bool = False) -> str:
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk."""
         self.make()
-        job, data = self._checked(job)
+        job, data = self.checked(job)
         if job.predecessors:
             precedence.order([job])
             self._refuse_unknown([job])
@@ -68,10 +68,27 @@ class Intake(Moves):
         All are checked before the first is enqueued. If something fails on the way, such as an id
         that turns out to be taken, those that `told` has heard of are enqueued, and no others.
         """
+        checked = []
+        for number, job in enumerate(jobs, 1):
+            try:
+                checked.append(self.checked(job))
+            except InvalidJob as error:
+                error.args = (f"job {number}: {error}",)
+                raise
+        return self.enqueue_checked(checked, hold=hold, told=told)
+
+    def enqueue_checked(
+        self,
+        checked: list[tuple[Job, bytes]],
+        *,
+        hold: bool = False,
+        told: Callable[[list[str]], None] = lambda _: None,
+    ) -> list[str]:
+        """As `enqueue_all`, for what `checked` answered for each job."""
         self.make()
-        checked = [self._checked(job) for job in jobs]
-        order = precedence.order([job for job, _ in checked])
-        self._refuse_unknown([job for job, _ in checked])
+        jobs = [job for job, _ in checked]
+        order = precedence.order(jobs)
+        self._refuse_unknown(jobs)
         state, done = "held" if hold else "pending", [""] * len(checked)
         if hold:
             self.need(state)
@@ -96,7 +113,8 @@ class Intake(Moves):
                     f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after"
                 )
 
-    def _checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
+    def checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
+        """A job that may come in now, and what its file says; else InvalidJob."""
         if isinstance(job, str | list):
             job = {"command": job}
         # A Job that a program made by itself is checked, too.
@@ -135,7 +153,7 @@ class Intake(Moves):
 
     def enqueue_as(self, job: Job, id: str) -> Entry:
         """Put a job that was submitted into the queue, under this id if it has none of its own."""
-        return self._put(*self._checked(job), id)
+        return self._put(*self.checked(job), id)
 
     def _put(
         self, job: Job, data: bytes, id: str | None = None, *, state: str = "pending"

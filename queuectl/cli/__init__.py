@@ -131,13 +131,29 @@ class Group(Command, click.Group):
 
 
 def _parse(ctx: click.Context, parse: Callable[[list[str]], Parsed], args: list[str]) -> Parsed:
-    options, rest, order = parse(args)
+    try:
+        options, rest, order = parse(args)
+    except click.NoSuchOption as error:
+        raise _meant(ctx, error) from None
     for option in order:
         takes_one = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
         if takes_one and order.count(option) > 1 and not ctx.resilient_parsing:
             name = " or ".join(option.opts)
             raise click.UsageError(f"{name} is given twice; give it once", ctx)
     return options, rest, order
+
+
+def _meant(ctx: click.Context, error: click.NoSuchOption) -> click.NoSuchOption:
+    """The same error with a better guess, if other queues call one of our options so."""
+    from queuectl.strict import near  # only a typo needs it
+
+    names = (name for param in ctx.command.params for name in param.opts)
+    known = {name[2:].replace("-", "_"): name for name in names if name.startswith("--")}
+    option = known.get(near(error.option_name.lstrip("-"), known) or "")
+    if option is None or not error.option_name.startswith("--"):
+        return error
+    message = f"No such option {error.option_name!r}. Did you mean {option!r}?"
+    return click.NoSuchOption(error.option_name, message, ctx=ctx)
 
 
 class Family(Group):

@@ -11,6 +11,7 @@ import click
 
 from queuectl import lookup
 from queuectl.cli import complete
+from queuectl.cli.refusals import Refusals
 from queuectl.errors import NoSuchJob, QueuectlError, WrongState
 from queuectl.layout import STATES, Entry
 from queuectl.selection import Selection
@@ -86,8 +87,8 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
     A refusal is printed and the others go on; the first gives the exit code. Jobs that were not named one by one are left alone
     if they are in no state in which this can be done.
     """
-    spool, codes, done = some(chosen).spool.open(), list[int](), 0
-    found = _named(chosen, codes) if chosen.ids else chosen.entries(able)
+    spool, refusals, done = some(chosen).spool.open(), Refusals(), 0
+    found = _named(chosen, refusals) if chosen.ids else chosen.entries(able)
     while block := list(islice(found, 1 if chosen.ids else BLOCK)):
         lines = []
         with spool.together():
@@ -96,33 +97,28 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
                     lines.append(lookup.pursue(spool, entry, act))
                 except (WrongState, NoSuchJob) as error:
                     if chosen.ids:  # RACE: else it has moved on since it was listed
-                        codes.append(refuse(error))
+                        refusals.add(error, entry.name.id)
                 except QueuectlError as error:
-                    codes.append(refuse(error))
+                    refusals.add(error, entry.name.id)
         for line in lines:
             click.echo(line)
         done += len(lines)
-    if not done and not codes:
+    refusals.close()
+    if not done and not refusals.codes:
         click.echo("no job is left to do this to", err=True)
-    if codes:
-        raise click.exceptions.Exit(codes[0])
+    if refusals.codes:
+        raise click.exceptions.Exit(refusals.codes[0])
 
 
-def _named(chosen: Selection, codes: list[int]) -> Iterator[Entry]:
+def _named(chosen: Selection, refusals: Refusals) -> Iterator[Entry]:
     for id in chosen.ids:
         try:
             entry = chosen.find(id)
         except QueuectlError as error:
-            codes.append(refuse(error))
+            refusals.add(error, id)
         else:
             if entry is not None:
                 yield entry
-
-
-def refuse(error: QueuectlError) -> int:
-    """Print a refusal; its exit code."""
-    click.echo(f"queuectl: {error}", err=True)
-    return error.exit_code
 
 
 def one(spool: Spool, id: str) -> Entry:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl.cli import complain
 from queuectl.cli.fields import (
     Words,
     complete,
@@ -24,8 +25,11 @@ from queuectl.job import Job, from_dict
 from queuectl.spool import Spool
 from queuectl.strict import load
 
-#: Jobs to come: what a person calls each ("line 3"), and what makes its job or refuses it.
-Jobs = Iterable[tuple[str, Callable[[], Job]]]
+if TYPE_CHECKING:
+    from queuectl.cli.refusals import Refusals
+
+#: Jobs to come: the number of each, and what makes its job or refuses it.
+Jobs = Iterable[tuple[int, Callable[[], Job]]]
 
 
 @click.command("enqueue", cls=Words)
@@ -104,7 +108,9 @@ def enqueue_(
     if lines is not None:
         if "id" in defaults["forced"]:
             raise click.UsageError("--id names one job; give each line an id of its own")
-        _enqueue_many(spool, _of_json(lines, defaults), skip_bad=skip_bad, hold=hold)
+        _enqueue_many(
+            spool, _line_of(lines), _of_json(lines, defaults), skip_bad=skip_bad, hold=hold
+        )
         return
     record = {"command": list(words)} if is_program else read_record(words, command, job)
     if array is None and each_line is None:
@@ -113,8 +119,11 @@ def enqueue_(
         complete_job(record, defaults)  # says what is wrong
     else:
         record = complete(record, defaults)
-        many = _of_array(array, record) if array is not None else _of_lines(each_line or "", record)
-        _enqueue_many(spool, many, skip_bad=skip_bad, hold=hold)
+        if array is not None:
+            what, many = "index", _of_array(array, record)
+        else:
+            what, many = _line_of(each_line or ""), _of_lines(each_line or "", record)
+        _enqueue_many(spool, what, many, skip_bad=skip_bad, hold=hold)
 
 
 def _refuse_two(sources: dict[str, str | None], stdin: str | None) -> None:
@@ -139,10 +148,15 @@ def _open(path: str) -> Iterable[bytes]:
         raise Wrong(f"cannot read {path}: {error.strerror}") from None
 
 
+def _line_of(path: str) -> str:
+    """What a person calls the lines of a file."""
+    return f"{'stdin' if path == '-' else path} line"
+
+
 def _of_json(path: str, defaults: dict[str, Any]) -> Jobs:
     for number, line in enumerate(_open(path), 1):
         if line.strip():
-            yield f"line {number}", lambda line=line: complete_job(load(line), defaults)  # type: ignore[misc]
+            yield number, lambda line=line: complete_job(load(line), defaults)  # type: ignore[misc]
 
 
 def _of_array(text: str, record: dict[str, Any]) -> Jobs:
@@ -153,7 +167,7 @@ def _of_array(text: str, record: dict[str, Any]) -> Jobs:
     except ValueError as error:
         raise Wrong(f"--array: {error}") from None
     for index in indices:
-        yield f"index {index}", lambda index=index: from_dict(template.with_index(record, index))  # type: ignore[misc]
+        yield index, lambda index=index: from_dict(template.with_index(record, index))  # type: ignore[misc]
 
 
 def _of_lines(path: str, record: dict[str, Any]) -> Jobs:
@@ -167,25 +181,23 @@ def _of_lines(path: str, record: dict[str, Any]) -> Jobs:
 
     for number, line in enumerate(_open(path), 1):
         if line := line.removesuffix(b"\n").removesuffix(b"\r"):
-            yield f"line {number}", lambda line=line: job(line)  # type: ignore[misc]
+            yield number, lambda line=line: job(line)  # type: ignore[misc]
 
 
-def _enqueue_many(spool: Spool, many: Jobs, *, skip_bad: bool, hold: bool) -> None:
-    jobs, bad = _read(spool, many)
-    for what, error in bad:
-        click.echo(f"queuectl: {what}: {error}", err=True)
+def _enqueue_many(spool: Spool, what: str, many: Jobs, *, skip_bad: bool, hold: bool) -> None:
+    from queuectl.cli.refusals import Refusals  # for many jobs only
+
+    refusals = Refusals(what)
+    jobs = _read(spool, what, many, refusals)
+    bad = len(refusals.codes)
     if bad and not skip_bad:
-        code = 4 if all(isinstance(error, IdTaken) for _, error in bad) else 2
-        lines = "lines" if bad[0][0].startswith("line") else "jobs"
-        click.echo(
-            f"queuectl: nothing was enqueued; correct {len(bad)} of {len(bad) + len(jobs)} {lines}, or use --skip-bad",
-            err=True,
-        )
-        raise click.exceptions.Exit(code)
+        things = f"{bad} of {bad + len(jobs)} {'jobs' if what == 'index' else 'lines'}"
+        complain(f"nothing was enqueued; correct {things}, or use --skip-bad", 2)
+        raise click.exceptions.Exit(4 if set(refusals.codes) == {IdTaken.exit_code} else 2)
     if not jobs:
         return
     # Those that others wait for are enqueued first: then the ids can be printed in order only at the end.
-    is_in_order = not any(job.predecessors for job in jobs)
+    is_in_order = not any(job.predecessors for job, _ in jobs)
     with _bar(len(jobs)) as advance:
 
         def told(ids: list[str]) -> None:
@@ -193,27 +205,29 @@ def _enqueue_many(spool: Spool, many: Jobs, *, skip_bad: bool, hold: bool) -> No
                 click.echo("\n".join(ids))
             advance(len(ids))
 
-        ids = spool.enqueue_all(jobs, hold=hold, told=told)
+        ids = spool.enqueue_checked(jobs, hold=hold, told=told)
     if not is_in_order:
         click.echo("\n".join(ids))
 
 
-def _read(spool: Spool, many: Jobs) -> tuple[list[Job], list[tuple[str, Exception]]]:
-    jobs: list[Job] = []
-    bad: list[tuple[str, Exception]] = []
-    first: dict[str, str] = {}
-    for what, make in many:
+def _read(spool: Spool, what: str, many: Jobs, refusals: Refusals) -> list[tuple[Job, bytes]]:
+    jobs: list[tuple[Job, bytes]] = []
+    first: dict[str, int] = {}
+    for number, make in many:
         try:
-            job = make()
+            job, data = spool.checked(make())
             if job.id is not None:
                 if job.id in first:
-                    raise InvalidJob(f"{job.id!r} is the id of {first[job.id]} already", "id")
-                first[job.id] = what
+                    raise InvalidJob(
+                        f"{job.id!r} is the id of {what} {first[job.id]} already", "id"
+                    )
+                first[job.id] = number
                 spool.refuse_taken(job.id)
-            jobs.append(job)
+            jobs.append((job, data))
         except (InvalidJob, IdTaken) as error:
-            bad.append((what, error))
-    return jobs, bad
+            refusals.add(error, number)
+    refusals.close()
+    return jobs
 
 
 @contextmanager

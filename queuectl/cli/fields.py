@@ -140,7 +140,7 @@ def read_record(words: tuple[str, ...], command: str | None, job: str | None) ->
         return {"command": command}
     text = job if job is not None else words[0]
     if job is not None or (len(words) == 1 and text.lstrip().startswith(("{", "["))):
-        return load(text.encode(errors="surrogateescape"))
+        return _json(text, "argument" if job is None else "--job")
     if len(words) == 1 and any(c in text for c in " \t\n;|&<>$"):
         raise click.UsageError(
             f"is {text!r} a shell command (-c {text!r}), JSON (it begins with '{{'), or a program (-- PROGRAM ARGS)?"
@@ -150,6 +150,13 @@ def read_record(words: tuple[str, ...], command: str | None, job: str | None) ->
             f"{text} is a file that cannot be run; are there jobs in it (--file {text})?"
         )
     return {"command": list(words)}
+
+
+def _json(text: str, what: str) -> object:
+    try:
+        return load(text.encode(errors="surrogateescape"))
+    except InvalidJob as error:
+        raise InvalidJob(f"{what}: {error}") from None
 
 
 def _is_program(word: str) -> bool:

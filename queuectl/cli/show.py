@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from queuectl import columns, render, units
+from queuectl.cli.refusals import Refusals
 from queuectl.errors import QueuectlError
 
 #: The option that every command has which shows something.
@@ -81,15 +82,15 @@ def each(ids: Sequence[str], act: Callable[[str], str]) -> None:
 
     The first refusal gives the exit code.
     """
-    codes = []
+    refusals = Refusals()
     for id in ids:
         try:
             click.echo(act(id))
         except QueuectlError as error:
-            click.echo(f"queuectl: {error}", err=True)
-            codes.append(error.exit_code)
-    if codes:
-        raise click.exceptions.Exit(codes[0])
+            refusals.add(error, id)
+    refusals.close()
+    if refusals.codes:
+        raise click.exceptions.Exit(refusals.codes[0])
 
 
 def command(record: dict[str, Any]) -> str:

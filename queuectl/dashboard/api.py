@@ -110,7 +110,7 @@ class Api:
         return await run_in_threadpool(self._enqueue, await request.body())
 
     def _enqueue(self, body: bytes) -> Response:
-        record = load(body)
+        record = _json(body)
         if not isinstance(record, dict):
             raise InvalidJob('send one job, a JSON object such as {"command": "echo hi"}')
         id = deeds.enqueue(self._desk, record)
@@ -144,8 +144,15 @@ class Api:
         return JSONResponse({"stopping": left}, 202)
 
 
+def _json(body: bytes) -> object:
+    try:
+        return load(body)
+    except InvalidJob as error:
+        raise InvalidJob(f"body: {error}") from None
+
+
 def _object(body: bytes) -> dict[str, Any]:
-    given = load(body) if body.strip() else {}
+    given = _json(body) if body.strip() else {}
     if not isinstance(given, dict):
         raise Wrong("send a JSON object, or nothing")
     return given

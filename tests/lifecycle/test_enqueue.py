@@ -142,8 +142,8 @@ def test_one_bad_line_stops_all_and_each_is_named_with_its_reason(queuectl, path
     assert (done.returncode, done.stdout) == (2, "")
     errors = done.stderr.splitlines()
     assert len(errors) == 4
-    assert errors[0].startswith("queuectl: line 2: is not JSON")
-    assert "line 3: id: 'a' is the id of line 1" in errors[1]
+    assert errors[0].startswith("queuectl: stdin line 2: is not JSON: no value at column 12; ")
+    assert "stdin line 3: id: 'a' is the id of stdin line 1 already" in errors[1]
     assert "line 4: unknown field 'comand'; did you mean 'command'?" in errors[2]
     assert "nothing was enqueued" in errors[3]
     assert names(path, "pending") == [] if path.exists() else True
@@ -172,8 +172,8 @@ def test_a_taken_id_is_refused_with_exit_code_4_and_its_state(queuectl, path):
 
 
 REFUSED = [
-    (["enqueue", "{"], 2, "line 1 column 2"),
-    (["enqueue", '{"command":"x",}'], 2, "line 1 column"),
+    (["enqueue", "{"], 2, "argument: is not JSON: no key in double quotes at column 2"),
+    (["enqueue", '{"command":"x",}'], 2, "at column 16; write"),
     (["enqueue", "[1]"], 2, "not a list"),
     (["enqueue", '{"command":""}'], 2, "command: must not be empty"),
     (["enqueue", '{"command":"x","priority":"high"}'], 2, "priority: must be a whole number"),

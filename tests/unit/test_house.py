@@ -16,9 +16,9 @@ ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py
 #: From the ground up: a room may use those on lower floors only.
 FLOORS = [
     ["errors"],
-    ["units", "host", "libc", "notify", "signals"],
+    ["units", "host", "libc", "notify", "signals", "strict"],
     ["codes"],
-    ["filename", "retry", "render", "strict", "cron"],
+    ["filename", "retry", "render", "cron"],
     ["columns"],
     ["job", "disk", "processes", "log", "template", "picture"],
     [

@@ -111,12 +111,12 @@ def long(**fields):
 
 REFUSED = {
     "an empty file": (b"", "is empty"),
-    "no JSON": (b"hello", "line 1 column 1"),
-    "JSON cut off": (b'{"command": "x"', "line 1 column 16"),
-    "two objects": (b'{"command":"x"}{"command":"y"}', "Extra data"),
+    "no JSON": (b"hello", "no value at column 1"),
+    "JSON cut off": (b'{"command": "x"', "no comma after a value at column 16"),
+    "two objects": (b'{"command":"x"}{"command":"y"}', "more text after the value at column 16"),
     "a list": (b"[1]", "not a list"),
     "null": (b"null", "not null"),
-    "NaN": (b'{"command":"x","meta":NaN}', "NaN is not JSON"),
+    "NaN": (b'{"command":"x","meta":NaN}', "is not JSON: it has no NaN"),
     "infinity": (b'{"command":"x","meta":1e999}', "too large"),
     "a number of 5000 digits": (b'{"command":"x","meta":' + b"9" * 5000 + b"}", "too long"),
     "duplicate keys": (b'{"command":"x","command":"y"}', "'command' stands twice"),
