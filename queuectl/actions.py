@@ -51,11 +51,16 @@ TIMED_OUT, CANCELLED, FAILED = 124, 130, 1
 
 def revive(spool: Spool, entry: Entry) -> Entry | None:
     """Bring a dead job back: pending now, its attempts start again, its history stays. None: it was gone."""
+    must_be_dead(entry)
+    return _bring_back(spool, entry)
+
+
+def must_be_dead(entry: Entry) -> None:
+    """Refuse a job that is not among the dead letters."""
     if entry.state != "dead":
         raise WrongState(
-            f"job {entry.name.id} is {entry.state}, not dead; only dead letters are retried like this"
+            f"job {entry.name.id} is {entry.state}, not dead; 'queuectl dlq list' shows the dead ones"
         )
-    return _bring_back(spool, entry)
 
 
 def _bring_back(spool: Spool, entry: Entry) -> Entry | None:
@@ -133,26 +138,32 @@ def retry(spool: Spool, entry: Entry, *, again: bool = False) -> bool:
     return spool.move(entry, "pending", entry.name._replace(time=spool.now())) is not None
 
 
-def remove(spool: Spool, entry: Entry) -> bool:
-    """Remove a job that is not running, with its logs and history. False: it was gone."""
+class Removed(NamedTuple):
+    """A job was removed. `waited`: how many jobs in blocked/ waited for it, and can never run now."""
+
+    waited: int = 0
+
+
+def remove(spool: Spool, entry: Entry) -> Removed | None:
+    """Remove a job that is not running, with its logs and history. None: it was gone."""
     if entry.state == "processing":
         raise WrongState(f"job {entry.name.id} is running; 'queuectl cancel {entry.name.id}' first")
     if decode(os.path.basename(entry.file)) is None:
-        return disk.unlink(spool.at(entry.file))
+        return Removed() if disk.unlink(spool.at(entry.file)) else None
     job = lookup.read(spool, entry.file)
-    removed = spool.remove(entry)
-    if removed:
-        hooks.note_batch(spool, os.path.basename(entry.file), job.batch if job else None)
-        _let_others_go_on(spool, entry, job)
-    return removed
+    if not spool.remove(entry):
+        return None
+    hooks.note_batch(spool, os.path.basename(entry.file), job.batch if job else None)
+    return Removed(_let_others_go_on(spool, entry, job))
 
 
-def _let_others_go_on(spool: Spool, entry: Entry, job: Job | None) -> None:
-    """A job has ended without a worker: who waited for that, or for its key, need not any more."""
+def _let_others_go_on(spool: Spool, entry: Entry, job: Job | None) -> int:
+    """A job has ended without a worker: wake the jobs that waited for its end, or its key; how many."""
     if job and job.unique:
         unique.let_go(spool, job.unique, entry.name.id)
-    blocked.ended(spool, entry.name.id)
+    woken = blocked.ended(spool, entry.name.id)
     _leave_its_token(spool, job)
+    return woken
 
 
 def _leave_its_token(spool: Spool, job: Job | None) -> None:

@@ -8,7 +8,7 @@ Promises
 Leaves to others
     the moves (spool), the search (lookup), waiting (actions), consuming (consumer).
 Raises
-    InvalidJob, IdTaken, NoSuchJob, AmbiguousId, WrongState, TimedOut, SpoolError: all are QueuectlErrors; OSError from the disk.
+    InvalidJob, IdTaken, NoSuchJob, WrongState, TimedOut, SpoolError: all are QueuectlErrors; OSError from the disk.
 """
 
 from __future__ import annotations
@@ -180,10 +180,10 @@ class Spool(spool.Spool):
                 yield view
 
     def get(self, id: str) -> JobView:
-        """The job with this id, or the only one whose id begins like this."""
+        """The job with this id."""
         from queuectl import lookup
 
-        return _view(self, lookup.find(self.open(), id))
+        return lookup.view(self, lookup.find(self.open(), id), lambda entry: _view(self, entry))
 
     def runs(self, id: str) -> list[Run]:
         """The history of a job, oldest first."""

@@ -151,13 +151,12 @@ class Calls:
         spool, target = self._spool, f"{hook}/{text}"
         name = decode(text)
         assert name
-        entry = Entry(hook, name, target)
-        if not disk.is_there(spool.at(target)):
-            try:
-                entry = lookup.find(spool, name.id)
-            except NoSuchJob:
-                pass  # it was removed meanwhile; what its name says is known all the same
-        record = lookup.full_record(spool, entry, spool.settings())
+        entry, settings = Entry(hook, name, target), spool.settings()
+        try:
+            record = lookup.view(spool, entry, lambda e: lookup.full_record(spool, e, settings))
+        except NoSuchJob:
+            # It was removed meanwhile; what its name says is known all the same.
+            record = lookup.full_record(spool, entry, settings)
         run = next((run for run in reversed(record["runs"]) if run["to"] == target), None)
         return {**record, "run": run}
 

@@ -7,7 +7,7 @@
     |   `-- InvalidSchedule                a schedule that cannot be one
     |-- NoSuchJob                 exit 3   no job has this id
     |-- NoSuchBatch               exit 3   there is no batch of this name
-    |-- NoSuchWorker              exit 3   no worker has this name, or several begin like it
+    |-- NoSuchWorker              exit 3   no worker has this name, or several have it
     |-- NoSuchSchedule            exit 3   no schedule has this name
     |-- IdTaken                   exit 4   the id belongs to another job; carries `id` and `state`
     |-- KeyTaken                  exit 4   another job with this unique key waits or runs; carries `key` and `holder`
@@ -61,12 +61,13 @@ class InvalidSchedule(Wrong):
 
 
 class NoSuchJob(QueuectlError):
-    """No job in the spool has this id or prefix."""
+    """No job in the spool has this id. `meant`: the only id that begins with it, as a hint."""
 
     exit_code = 3
 
-    def __init__(self, id: str, spool: str) -> None:
-        super().__init__(f"no job {id!r} in {spool}; 'queuectl list' shows the jobs there are")
+    def __init__(self, id: str, spool: str, meant: str | None = None) -> None:
+        cure = f"did you mean {meant!r}?" if meant else "'queuectl list' shows the jobs there are"
+        super().__init__(f"no job {id!r} in {spool}; {cure}")
         self.id = id
 
 

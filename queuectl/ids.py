@@ -24,6 +24,9 @@ from queuectl import disk
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LETTERS = frozenset(_ALPHABET)
 
+#: The characters of an id of ours that name it as well as the whole: 11 of time and 1 of chance.
+ENOUGH = 12
+
 _last = 0
 
 
@@ -58,6 +61,14 @@ def _digits(number: int, count: int) -> str:
 def is_ours(id: str) -> bool:
     """Whether `id` has the shape of our own: such an id needs no link."""
     return len(id) == 17 and id[0] in "0123456789" and _LETTERS.issuperset(id)
+
+
+def can_begin_ours(text: str) -> bool:
+    """Whether `text` is so much of an id of our own shape that no other id ever begins with it.
+
+    That is the time and a character of chance: no process makes two ids of one microsecond.
+    """
+    return ENOUGH <= len(text) < 17 and text[0] in "0123456789" and _LETTERS.issuperset(text)
 
 
 def hold(directory: str, id: str, file: str) -> bool:

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, TypeVar
 
-from queuectl import config, disk, liveness, results, units
+from queuectl import config, disk, ids, liveness, results, units
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
 from queuectl.filename import STAMP, Name, decode, has_shape, id_of, is_id, stamp
 from queuectl.job import Job, parse
@@ -34,23 +34,68 @@ T = TypeVar("T")
 SHOWN = ("processing", "pending", "blocked", "held", "failed", "dead", "completed")
 
 
+#: Ids with one beginning that a search keeps: enough to show that there are several.
+SEVERAL = 5
+
+
 def find(spool: Spool, id: str) -> Entry:
-    """The job whose id is `id`, or the only one whose id begins with it."""
-    found = None
-    if id:  # an empty text begins every id
-        found = at_last_record(spool, id) or _search(spool, id) or _search(spool, id)
-    if found is None:
-        raise NoSuchJob(id, spool.path)
-    return found
+    """The job whose id is `id`."""
+    if entry := at_last_record(spool, id):
+        return entry
+    found = _search(spool, id)
+    if id not in found:  # RACE: one search can miss a job that moves
+        found = _search(spool, id)
+    if id not in found:
+        raise NoSuchJob(id, spool.path, next(iter(found)) if len(found) == 1 else None)
+    return found[id]
+
+
+def find_by_beginning(spool: Spool, begin: str) -> Entry:
+    """The job whose id is `begin`, or else the only job whose id begins with it.
+
+    For looking only: a verb that is said twice must not reach another job the second time.
+    """
+    if entry := at_last_record(spool, begin):
+        return entry
+    found = _search(spool, begin) or _search(spool, begin)
+    if not found:
+        raise NoSuchJob(begin, spool.path)
+    if len(found) > 1:
+        raise AmbiguousId(begin, sorted(found))
+    return next(iter(found.values()))
+
+
+def find_to_change(spool: Spool, text: str) -> Entry:
+    """The job whose id is `text`, or the job whose id queuectl made and begins with `text`.
+
+    Such a beginning must be long enough that no other id ever has it.
+    """
+    if not ids.can_begin_ours(text):
+        return find(spool, text)
+    entry = find_by_beginning(spool, text)
+    id = entry.name.id
+    # An id with a link was chosen by a caller, whatever its shape.
+    if id != text and (not ids.is_ours(id) or disk.links(spool.at("ids", id))):
+        raise NoSuchJob(text, spool.path, id)
+    return entry
 
 
 def pursue(spool: Spool, entry: Entry, act: Callable[[Entry], T | None]) -> T:
     """Do something to one job, wherever it moves meanwhile. `act` answers what was done; nothing, if the job was not there any more."""
     while not (done := act(entry)):
-        entry = find(
-            spool, entry.name.id
-        )  # RACE: it moved between the look and the deed; look again
+        # RACE: the job moved between the look and the deed; look again.
+        entry = find(spool, entry.name.id)
     return done
+
+
+def view(spool: Spool, entry: Entry, look: Callable[[Entry], T]) -> T:
+    """What `look` answers about one job; asked again if the job moved meanwhile."""
+
+    def act(entry: Entry) -> tuple[T] | None:
+        answer = look(entry)
+        return (answer,) if disk.is_there(spool.at(entry.file)) else None
+
+    return pursue(spool, entry, act)[0]
 
 
 def at_last_record(spool: Spool, id: str) -> Entry | None:
@@ -65,20 +110,25 @@ def at_last_record(spool: Spool, id: str) -> Entry | None:
     return Entry(state, name, file)
 
 
-def _search(spool: Spool, prefix: str) -> Entry | None:
+def _search(spool: Spool, begin: str) -> dict[str, Entry]:
+    """The job whose id is `begin`, alone; or else SEVERAL of those whose ids begin with it."""
     found: dict[str, Entry] = {}
+    if not begin:  # an empty text begins every id
+        return found
+    for entry in _all(spool, f"-{begin}"):
+        id = entry.name.id
+        if id == begin:
+            return {id: entry}
+        if id.startswith(begin) and len(found) < SEVERAL:
+            found[id] = entry
+    return found
+
+
+def _all(spool: Spool, part: str) -> Iterator[Entry]:
+    """The jobs whose names contain `part`, in the order of a job's life, and all drops."""
     for state in STATES:
-        for entry in spool.entries(state, f"-{prefix}"):
-            if entry.name.id.startswith(prefix):
-                found[entry.name.id] = entry
-        if prefix in found:
-            return found[prefix]
-    for entry in drops(spool) if not found else ():
-        if entry.name.id.startswith(prefix):
-            found[entry.name.id] = entry
-    if len(found) > 1 and prefix not in found:
-        raise AmbiguousId(prefix, sorted(found))
-    return found.get(prefix) or next(iter(found.values()), None)
+        yield from spool.entries(state, part)
+    yield from drops(spool)
 
 
 def drops(spool: Spool) -> Iterator[Entry]:

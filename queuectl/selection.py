@@ -1,7 +1,7 @@
 """Which jobs a verb is about: ids, a batch, states and a name, the same way everywhere.
 
-What is said narrows: a job is chosen if all of it holds. Ids may be unique beginnings, and
-`last` is the job that was enqueued last.
+What is said narrows: a job is chosen if all of it holds. `last` is the job that was enqueued
+last. A list takes beginnings of ids; what is to be changed needs the whole id.
 
 Promises
     Jobs come as they are found: a choice from a million reads names, and only those files whose
@@ -14,7 +14,7 @@ Raises
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
 
@@ -71,18 +71,27 @@ class Selection:
         if state == "pending" and self.batch is None:
             yield from lookup.drops(self.spool)
 
-    def find(self, id: str) -> Entry | None:
-        """The job that has this id, or is meant by it; None if it is not among those chosen otherwise."""
-        entry = last(self.spool) if id == LAST else lookup.find(self.spool, id)
-        return (
-            entry if (not self.states or entry.state in self.states) and self._fits(entry) else None
-        )
+    def find(
+        self, id: str, how: Callable[[Spool, str], Entry] = lookup.find_to_change
+    ) -> Entry | None:
+        """The job that has this id, or is `last`; None if it is not among those chosen otherwise."""
+        entry = last(self.spool) if id == LAST else how(self.spool, id)
+        while not self.has(entry):
+            if disk.is_there(self.spool.at(entry.file)):
+                return None
+            entry = lookup.find(self.spool, entry.name.id)  # RACE: it moved before it was read
+        return entry
+
+    def has(self, entry: Entry) -> bool:
+        """Whether a job, where it is now, is among those chosen otherwise than by ids."""
+        return (not self.states or entry.state in self.states) and self._fits(entry)
 
     def listed(self, limit: int) -> list[Entry]:
         """The jobs in the order of a list, `limit` in all (0: every one)."""
         states = self.states or STATES
         if self.ids:
-            return list(self.entries())[: limit or None]
+            found = (self.find(id, lookup.find_by_beginning) for id in self.ids)
+            return [entry for entry in found if entry][: limit or None]
         if self.batch is None and self.name is None:
             return lookup.select(self.spool, states, limit)
         chosen = (

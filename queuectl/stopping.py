@@ -97,23 +97,29 @@ def _ask_consumers(
 
 
 def _by_supervisor(spool: Spool, chosen: Chosen) -> Chosen:
-    """The same with names of supervisors, for beginnings of names of workers or supervisors."""
+    """The same with names of supervisors, for names of workers or supervisors or their beginnings."""
     known = {who.worker: who.worker for who in liveness.every_supervisor(spool)}
     known |= {name: who.supervisor or name for name, who in liveness.records(spool) if who}
-    found = []
-    for text in chosen.names:
-        meant = {boss for name, boss in known.items() if name == text} or {
-            boss for name, boss in known.items() if name.startswith(text)
-        }
-        if len(meant) != 1:
-            what = (
-                f"{text!r} can be a worker of {len(meant)} supervisors; write more of its name"
-                if meant
-                else f"no worker {text!r}"
-            )
-            raise NoSuchWorker(f"{what}; 'queuectl worker list' shows them")
-        found += list(meant)
-    return chosen._replace(names=tuple(found))
+    return chosen._replace(names=tuple(_boss(known, text) for text in chosen.names))
+
+
+def _boss(known: dict[str, str], text: str) -> str:
+    """The supervisor that `text` means; `known` has it for each name."""
+    begun = [text] if text in known else [name for name in known if name.startswith(text)]
+    bosses = {known[name] for name in begun}
+    if len(bosses) == 1 and any(_is_whole(text, name) for name in begun):
+        return bosses.pop()
+    if len(bosses) > 1:
+        what = f"{text!r} can be a worker of {len(bosses)} supervisors; write more of its name"
+    else:
+        # `mars-1`, said again when that worker is gone, must not stop `mars-12-0a1b2c`.
+        what = f"no worker {text!r}" + (f"; did you mean {begun[0]!r}?" if begun else "")
+    raise NoSuchWorker(f"{what}; 'queuectl worker list' shows them")
+
+
+def _is_whole(text: str, name: str) -> bool:
+    """Whether `text`, the beginning of the name `<host>-<pid>-<nonce>`, ends at a hyphen or behind the pid."""
+    return len(text) > len(name.rpartition("-")[0]) or name[len(text)] == "-"
 
 
 def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:

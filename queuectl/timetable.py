@@ -17,8 +17,8 @@ Raises
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from queuectl import disk, host, units
 from queuectl import schedule as rules
@@ -26,6 +26,8 @@ from queuectl.errors import InvalidSchedule, NoSuchSchedule, ScheduleDamaged, Sc
 from queuectl.job import from_dict
 from queuectl.schedule import Schedule
 from queuectl.spool import Spool
+
+T = TypeVar("T")
 
 #: The directory; it is made with the first schedule.
 PLACE = "schedules"
@@ -191,11 +193,16 @@ def _turn(spool: Spool, name: str, end: str, other: str) -> bool:
 
 def run(spool: Spool, name: str) -> str:
     """Put a job of this schedule into the queue now, with an id of ours; that id."""
-    kept = find(spool, name)
-    try:
-        return spool.enqueue(read(spool, kept).any_job(name))
-    except FileNotFoundError:
-        raise NoSuchSchedule(name, spool.path) from None
+    return spool.enqueue(look_at(spool, name, read).any_job(name))
+
+
+def look_at(spool: Spool, name: str, look: Callable[[Spool, Kept], T]) -> T:
+    """What `look` answers about the schedule `name`; asked again if it was paused or resumed meanwhile."""
+    while True:
+        try:
+            return look(spool, find(spool, name))
+        except FileNotFoundError:
+            pass  # RACE: its file has another name now, or is gone: `find` knows
 
 
 # -- what was ticked

@@ -41,18 +41,31 @@ def cancel_(spool: Spool, chosen: Selection) -> None:
 
 @click.command("remove", cls=Command)
 @choose.jobs
-def remove_(spool: Spool, chosen: Selection) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_(spool: Spool, chosen: Selection, /, yes: bool) -> None:
     """Remove jobs from the spool, with their logs and history; their ids are free again. A running job is refused.
+
+    If options choose the jobs, it asks on a terminal; elsewhere it wants --yes. Jobs that wait for a removed job
+    can never run and go to the dead letters.
 
     \b
     queuectl remove job1 job2
-    queuectl remove --batch nightly --state completed
+    queuectl remove --batch nightly --state completed --yes
     """
-    choose.each(
-        chosen,
-        RESTING,
-        lambda entry: f"{entry.name.id} removed" if actions.remove(spool, entry) else None,
-    )
+    choose.each(chosen, RESTING, lambda entry: removed(spool, entry), asks=not (yes or chosen.ids))
+
+
+def removed(spool: Spool, entry: Entry) -> str | None:
+    """Remove one job and say so; None: it was not there any more."""
+    done = actions.remove(spool, entry)
+    if done is None:
+        return None
+    if done.waited:
+        click.echo(
+            f"queuectl: note: {done.waited} jobs waited for {entry.name.id} and can never run now",
+            err=True,
+        )
+    return f"{entry.name.id} removed"
 
 
 @click.command("prune", cls=Command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -81,20 +82,21 @@ def some(chosen: Selection) -> Selection:
     return chosen
 
 
-def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
-    """Do something to each job that is chosen, and print what was done.
+def each(chosen: Selection, able: Iterable[str], act: Act, *, asks: bool = False) -> None:
+    """Do something to each job that is chosen, and print what was done; with `asks` only if the user agrees.
 
     A refusal is printed and the others go on; the first gives the exit code. Jobs that were not named one by one are left alone
     if they are in no state in which this can be done.
     """
     spool, refusals, done = some(chosen).spool.open(), Refusals(), 0
     found = _named(chosen, refusals) if chosen.ids else chosen.entries(able)
+    found = _agreed(found) if asks else found
     while block := list(islice(found, 1 if chosen.ids else BLOCK)):
         lines = []
         with spool.together():
             for entry in block:
                 try:
-                    lines.append(lookup.pursue(spool, entry, act))
+                    lines.append(lookup.pursue(spool, entry, _still(chosen, entry, able, act)))
                 except (WrongState, NoSuchJob) as error:
                     if chosen.ids:  # RACE: else it has moved on since it was listed
                         refusals.add(error, entry.name.id)
@@ -110,6 +112,31 @@ def each(chosen: Selection, able: Iterable[str], act: Act) -> None:
         raise click.exceptions.Exit(refusals.codes[0])
 
 
+def _agreed(found: Iterator[Entry]) -> Iterator[Entry]:
+    """These jobs, if the user agrees that they are removed: nothing brings them back."""
+    jobs = list(found)
+    count = f"{len(jobs)} job{'s' if len(jobs) > 1 else ''}"
+    if jobs and not sys.stdin.isatty():
+        raise click.UsageError(f"this removes {count} for good; say --yes to remove them")
+    if jobs:
+        click.confirm(f"Remove {count} for good, with logs and history?", abort=True, err=True)
+    return iter(jobs)
+
+
+def _still(chosen: Selection, first: Entry, able: Iterable[str], act: Act) -> Act:
+    """The same act for a job that moves away from where it was `first`: only while it is chosen."""
+
+    def do(entry: Entry) -> str | None:
+        # RACE: `remove --state dead` must not remove a job that somebody has just brought back.
+        if entry is not first and not (chosen.has(entry) and (chosen.ids or entry.state in able)):
+            raise WrongState(
+                f"job {entry.name.id} is {entry.state} by now, which is not what was chosen"
+            )
+        return act(entry)
+
+    return do
+
+
 def _named(chosen: Selection, refusals: Refusals) -> Iterator[Entry]:
     for id in chosen.ids:
         try:
@@ -122,7 +149,7 @@ def _named(chosen: Selection, refusals: Refusals) -> Iterator[Entry]:
 
 
 def one(spool: Spool, id: str) -> Entry:
-    """The one job that is meant: its id, a unique beginning, or `last`."""
-    entry = Selection(spool.open(), ids=[id]).find(id)
+    """The one job to look at: its id, a unique beginning, or `last`."""
+    entry = Selection(spool.open()).find(id, lookup.find_by_beginning)
     assert entry is not None  # nothing else was said that it might not fit
     return entry

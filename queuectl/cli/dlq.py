@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import click
 
 from queuectl import actions, lookup
 from queuectl.cli import Command, Group, choose, complete, show
+from queuectl.cli.act import removed
 from queuectl.cli.look import show_
-from queuectl.errors import NoSuchJob, WrongState
 from queuectl.layout import Entry
+from queuectl.selection import Selection
 from queuectl.spool import Spool
 
 
@@ -88,19 +88,10 @@ dlq_.add_command(
 )
 
 
-def _chosen(spool: Spool, ids: tuple[str, ...], everything: bool) -> list[str]:
+def _chosen(spool: Spool, ids: tuple[str, ...], everything: bool) -> Selection:
     if bool(ids) == everything:
         raise click.UsageError("name the jobs, or say --all")
-    return [entry.name.id for entry in spool.entries("dead")] if everything else list(ids)
-
-
-def _dead(spool: Spool, id: str) -> Entry:
-    entry = lookup.find(spool, id)
-    if entry.state != "dead":
-        raise WrongState(
-            f"job {entry.name.id} is {entry.state}, not dead; 'queuectl dlq list' shows the dead ones"
-        )
-    return entry
+    return Selection(spool.open(), ids=list(dict.fromkeys(ids)), states=() if ids else ["dead"])
 
 
 @dlq_.command("retry")
@@ -115,13 +106,11 @@ def retry(spool: Spool, /, ids: tuple[str, ...], everything: bool) -> None:
     queuectl dlq retry --all
     """
 
-    def bring_back(id: str) -> str:
-        entry = _dead(spool, id)
-        if actions.revive(spool, entry) is None:
-            raise NoSuchJob(id, spool.path)
-        return f"{entry.name.id} pending"
-
-    show.each(_chosen(spool.open(), ids, everything), bring_back)
+    choose.each(
+        _chosen(spool, ids, everything),
+        ("dead",),
+        lambda entry: f"{entry.name.id} pending" if actions.revive(spool, entry) else None,
+    )
 
 
 @dlq_.command("purge")
@@ -138,16 +127,9 @@ def purge(spool: Spool, /, ids: tuple[str, ...], everything: bool, yes: bool) ->
     queuectl dlq purge job1 --yes
     queuectl dlq purge --all
     """
-    chosen = _chosen(spool.open(), ids, everything)
-    if chosen and not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("say --yes to remove them for good")
-        click.confirm(f"Remove {len(chosen)} dead jobs for good?", abort=True, err=True)
 
-    def remove(id: str) -> str:
-        entry = _dead(spool, id)
-        if not actions.remove(spool, entry):
-            raise NoSuchJob(id, spool.path)
-        return f"{entry.name.id} removed"
+    def purge(entry: Entry) -> str | None:
+        actions.must_be_dead(entry)
+        return removed(spool, entry)
 
-    show.each(chosen, remove)
+    choose.each(_chosen(spool, ids, everything), ("dead",), purge, asks=not yes)

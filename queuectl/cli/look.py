@@ -11,7 +11,7 @@ import click
 from queuectl import liveness, lookup, render, units, waiting
 from queuectl.cli import Command, choose, complete, show
 from queuectl.errors import Wrong
-from queuectl.layout import LATER
+from queuectl.layout import LATER, Entry
 from queuectl.selection import Selection
 from queuectl.spool import Spool
 
@@ -120,9 +120,13 @@ def list_(spool: Spool, chosen: Selection, /, limit: int, as_json: bool) -> None
     """
     settings = spool.open().settings()
     why = waiting.Reasons(spool).of
-    records = [
-        lookup.record(spool, entry, settings, why) for entry in choose.first(chosen.listed, limit)
-    ]
+
+    def record(entry: Entry) -> lookup.Record:
+        return lookup.record(spool, entry, settings, why)
+
+    found = choose.first(chosen.listed, limit)
+    # A job that was named is shown where it is; a listing of many is a sample.
+    records = [lookup.view(spool, e, record) if chosen.ids else record(e) for e in found]
     if as_json:
         show.document(records)
         return
@@ -171,8 +175,11 @@ def show_(spool: Spool, /, id: str, show_env: bool, as_json: bool) -> None:
     queuectl show job1
     queuectl show job1 --json
     """
-    record = lookup.full_record(
-        spool, choose.one(spool, id), spool.settings(), waiting.Reasons(spool).of, with_env=show_env
+    settings, why = spool.settings(), waiting.Reasons(spool).of
+    record = lookup.view(
+        spool,
+        choose.one(spool, id),
+        lambda e: lookup.full_record(spool, e, settings, why, with_env=show_env),
     )
     if as_json:
         show.document(record)

@@ -166,7 +166,9 @@ def show_schedule(spool: Spool, /, name: str, as_json: bool) -> None:
     queuectl schedule show nightly
     queuectl schedule show nightly --json
     """
-    record = timetable.full_record(spool.open(), timetable.find(spool, name), FORETOLD)
+    record = timetable.look_at(
+        spool.open(), name, lambda spool, kept: timetable.full_record(spool, kept, FORETOLD)
+    )
     if as_json:
         show.document(record)
         return

@@ -240,8 +240,8 @@ def stop(
 ) -> None:
     """Stop the workers of this spool on this host, or elsewhere, and wait until they are gone.
 
-    They finish the jobs they have, unless --now. NAME, a worker's name or its beginning, stops its supervisor and so all
-    the workers that were started with it. Other hosts hear of it at their next heartbeat. Exit code 1 if some still run
+    They finish the jobs they have, unless --now. NAME, a worker's name or its beginning up to a hyphen, stops its
+    supervisor and so all the workers that were started with it. Other hosts hear of it at their next heartbeat. Exit code 1 if some still run
     after --timeout.
 
     \b

@@ -83,8 +83,9 @@ class Api:
         entry = listing.find(
             spool, self._desk.counter, request.path_params["id"], request.query_params.get("at", "")
         )
+        settings, why = spool.settings(), waiting.Reasons(spool).of
         return JSONResponse(
-            lookup.full_record(spool, entry, spool.settings(), waiting.Reasons(spool).of)
+            lookup.view(spool, entry, lambda e: lookup.full_record(spool, e, settings, why))
         )
 
     def described(self, _: Request) -> Response:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from queuectl import actions, stopping
+from queuectl import actions, lookup, stopping
 from queuectl.dashboard import listing
 from queuectl.dashboard.desk import Desk
-from queuectl.errors import NoSuchJob, QueuectlError, Wrong
+from queuectl.errors import QueuectlError, Wrong
 from queuectl.layout import STATES, Entry
 from queuectl.spool import Spool
 
@@ -80,7 +80,7 @@ ACTS = {
         "Remove",
         tuple(state for state in STATES if state != "processing"),
         asks=True,
-        do=lambda spool, entry, _: actions.remove(spool, entry),
+        do=lambda spool, entry, _: actions.remove(spool, entry) is not None,
     ),
 }
 
@@ -116,9 +116,9 @@ def do(desk: Desk, verb: str, id: str, hint: str = "", value: int = 0) -> None:
     allow(desk)
     if verb not in ACTS:
         raise Wrong(f"no action {verb!r}; there are {', '.join(ACTS)}")
-    entry = listing.find(desk.spool, desk.counter, id, hint)
-    if not ACTS[verb].do(desk.spool, entry, value):
-        raise NoSuchJob(id, desk.spool.path)
+    spool, act = desk.spool, ACTS[verb]
+    entry = listing.find(spool, desk.counter, id, hint)
+    lookup.pursue(spool, entry, lambda entry: act.do(spool, entry, value))
     desk.counter.hurry()
 
 

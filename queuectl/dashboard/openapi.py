@@ -168,7 +168,11 @@ def _paths() -> dict[str, Any]:
             {"type": "object", "properties": {"stopping": {"type": "array", "items": _TEXT}}},
             404,
             body=nothing,
-            words=(_word("name", "a worker, or the beginning of its name", where="path"),),
+            words=(
+                _word(
+                    "name", "a worker, or the beginning of its name up to a hyphen", where="path"
+                ),
+            ),
         ),
         "/api/events": _look(
             "An event `change` with the status whenever it has changed",

@@ -173,8 +173,11 @@ class Pages:
         """/jobs/ID: everything about one."""
         desk, id = self._desk, request.path_params["id"]
         entry = listing.find(desk.spool, desk.counter, id, request.query_params.get("at", ""))
-        record = lookup.full_record(
-            desk.spool, entry, desk.spool.settings(), waiting.Reasons(desk.spool).of
+        settings, why = desk.spool.settings(), waiting.Reasons(desk.spool).of
+        entry, record = lookup.view(
+            desk.spool,
+            entry,
+            lambda e: (e, lookup.full_record(desk.spool, e, settings, why)),
         )
         runs = record.pop("runs")
         attempt = max([entry.name.attempts, *(run["attempt"] or 0 for run in runs[-1:])])

@@ -49,6 +49,25 @@ def test_an_id_that_is_not_there_is_refused(queuectl, verb):
     assert "no job 'nobody'" in queuectl.refusal(*verb.split(), "nobody", code=3)
 
 
+@pytest.mark.parametrize("verb", [*CHANGING, "dlq retry", "dlq purge --yes"])
+def test_a_beginning_of_a_chosen_id_changes_nothing_and_waits_for_nothing(queuectl, path, verb):
+    queuectl("enqueue", "--id", "build-10", "-c", "true")
+
+    said = queuectl.refusal(*verb.split(), "build-1", code=3)
+
+    assert "no job 'build-1'" in said
+    assert "did you mean 'build-10'?" in said
+    assert ids_in(path, "pending") == ["build-10"]
+
+
+def test_the_first_characters_of_an_id_that_queuectl_made_are_enough_if_they_are_many(queuectl):
+    id = queuectl("enqueue", "-c", "true").strip()
+
+    assert queuectl("hold", id[:12]) == f"{id} held\n"
+    assert f"did you mean '{id}'" in queuectl.refusal("release", id[:11], code=3)
+    assert queuectl.json("show", id[:3])["id"] == id
+
+
 def test_hold_and_release(queuectl, path):
     queuectl("enqueue", "--hold", "--id", "a", "-c", "true")
     queuectl("enqueue", "--id", "b", "-c", "true")
@@ -178,8 +197,12 @@ def test_a_batch_is_retried_cancelled_and_removed_where_that_can_be_done(queuect
         "b cancelled",
     ]
     assert queuectl("cancel", "--batch", "x") == ""
-    assert queuectl("remove", "--batch", "x", "--state", "completed") == "c removed\n"
-    assert sorted(queuectl("remove", "--batch", "x").split("\n")) == ["", "a removed", "b removed"]
+    assert queuectl("remove", "--batch", "x", "--state", "completed", "--yes") == "c removed\n"
+    assert sorted(queuectl("remove", "--batch", "x", "--yes").split("\n")) == [
+        "",
+        "a removed",
+        "b removed",
+    ]
     assert queuectl("wait", "--batch", "y", code=1) == ""
     assert ids_in(path, "dead") == ["d"]
 
@@ -235,6 +258,54 @@ def test_changing_jobs_beside_two_workers_loses_and_doubles_none(queuectl, path,
     assert [(tmp_path / str(number)).read_text() for number in range(200)] == ["x\n"] * 200
 
 
+# -- removing what options choose
+
+
+@pytest.mark.parametrize(
+    "choice", ["--batch b", "--state pending", "--name n", "--batch b --name n"]
+)
+def test_removing_by_a_choice_wants_a_yes_and_says_how_many_jobs(queuectl, path, choice):
+    for id in ("a", "b"):
+        queuectl("enqueue", "--id", id, "--batch", "b", "--name", "n", "-c", "true")
+
+    said = queuectl.refusal("remove", *choice.split(), code=2)
+    assert "this removes 2 jobs for good; say --yes" in said
+    assert ids_in(path, "pending") == ["a", "b"]
+
+    assert queuectl("remove", "a") == "a removed\n"
+    assert queuectl("remove", *choice.split(), "--yes") == "b removed\n"
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", []), ("n", ["a", "b"])])
+def test_removing_by_a_choice_asks_on_a_terminal(queuectl, path, answer, left):
+    for id in ("a", "b"):
+        queuectl("enqueue", "--id", id, "--batch", "b", "-c", "true")
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "queuectl", "remove", "--batch", "b"],
+        env=environment(path),
+        timeout=30,
+    )
+    terminal.expect("Remove 2 jobs for good")
+    terminal.sendline(answer)
+    terminal.expect(pexpect.EOF)
+
+    assert ids_in(path, "pending") == left
+
+
+def test_removing_a_job_says_how_many_waited_for_it(queuectl, path):
+    queuectl("enqueue", "--hold", "--id", "a", "-c", "true")
+    for id in ("b", "c"):
+        queuectl("enqueue", "--id", id, "--after", "a", "-c", "true")
+    with Workers(path):
+        until(lambda: ids_in(path, "blocked") == ["b", "c"])
+        done = queuectl.run("remove", "a")
+        until(lambda: ids_in(path, "dead") == ["b", "c"])
+
+    assert done.stdout == "a removed\n"
+    assert "2 jobs waited for a and can never run now" in done.stderr
+
+
 # -- waiting for a batch
 
 
@@ -271,7 +342,7 @@ def test_drops_can_be_listed_and_removed_and_are_left_alone_otherwise(queuectl, 
     for verb in ("hold", "cancel", "set --priority 1", "wait"):
         assert queuectl(*verb.split(), "--name", "n") == ""
     assert [record["id"] for record in queuectl.json("list", "--name", "n")] == ["x.json"]
-    assert queuectl("remove", "--name", "n") == "x.json removed\n"
+    assert queuectl("remove", "--name", "n", "--yes") == "x.json removed\n"
     assert names(path, "pending") == []
 
 

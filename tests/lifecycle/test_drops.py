@@ -1,9 +1,7 @@
 """Files that any program drops into pending/, and how soon they run."""
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 from tests.support import Workers, ids_in, names, until
 

@@ -15,7 +15,6 @@ from queuectl import (
     InvalidJob,
     Job,
     NoSuchJob,
-    QueuectlError,
     Spool,
     TimedOut,
     WrongState,
@@ -154,17 +153,6 @@ def test_wrong_words_are_refused_at_once(spool):
         spool.consume(limit=-1)
 
 
-def test_a_unique_beginning_of_an_id_is_enough(spool):
-    spool.enqueue("true", id="alpha-1")
-    spool.enqueue("true", id="alpha-2")
-
-    assert spool.get("alpha-2").state == spool.get("alpha-2").state
-    with pytest.raises(NoSuchJob):
-        spool.get("beta")
-    with pytest.raises(QueuectlError, match="begins several ids"):
-        spool.get("alpha")
-
-
 def test_looking_makes_no_spool(path):
     for look in (
         lambda: Spool(path).jobs(),
@@ -199,7 +187,7 @@ def test_waiting_says_how_each_job_ended(spool, path):
         "exit code 7",
         "oh no\n",
     )
-    assert spool.wait("goo") == good
+    assert spool.wait("good") == good
     [run] = spool.runs("bad")
     assert (run.outcome, run.superseded) == ("failed", False)
     assert run.finished_at - run.started_at == pytest.approx(run.duration, abs=0.001)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from queuectl import actions, lookup
-from queuectl.errors import AmbiguousId, NoSuchJob, WrongState
+from queuectl.errors import NoSuchJob, WrongState
 from queuectl.filename import Name
 from queuectl.layout import NESTED, STATES
 from tests.support import ids_in, names
@@ -197,18 +197,6 @@ def test_a_job_is_found_by_its_id_in_every_state(spool, path):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(path / entry.file, target)
         assert lookup.find(spool, "a").state == state
-
-
-def test_a_unique_beginning_of_an_id_is_enough_and_a_whole_id_beats_longer_ones(spool):
-    for id in ("job1", "job10", "other"):
-        spool.enqueue({"command": "true", "id": id})
-
-    assert lookup.find(spool, "oth").name.id == "other"
-    assert lookup.find(spool, "job1").name.id == "job1"
-    with pytest.raises(AmbiguousId, match="job1, job10"):
-        lookup.find(spool, "job")
-    with pytest.raises(NoSuchJob):
-        lookup.find(spool, "x")
 
 
 @pytest.mark.parametrize("id", ["../../etc/x", "/etc/passwd", "", "a\nb", "..", "*"])

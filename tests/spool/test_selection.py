@@ -40,7 +40,7 @@ def chosen(spool, **said):
         ({"name": "nightly-*", "batch": "b"}, ["b-1"]),
         ({"name": "NIGHTLY-?"}, []),
         ({"name": "*"}, ["a-1", "a-2", "b-1", "free"]),
-        ({"ids": ["fr", "a-1"]}, ["a-1", "free"]),
+        ({"ids": ["free", "a-1"]}, ["a-1", "free"]),
         ({"ids": ["free", "a-1"], "batch": "a"}, ["a-1"]),
         ({"ids": ["free", "a-1"], "states": ["held"]}, ["free"]),
         ({"ids": ["free", "a-1"], "name": "d*"}, ["free"]),
@@ -108,11 +108,17 @@ def test_a_batch_that_is_not_there_is_refused(jobs, batch):
 
 
 @pytest.mark.parametrize(
-    ("id", "error"), [("nobody", NoSuchJob), ("a-", AmbiguousId), ("", NoSuchJob)]
+    ("id", "listed"),
+    [("nobody", NoSuchJob), ("a-", AmbiguousId), ("fr", ["free"]), ("", NoSuchJob)],
 )
-def test_an_id_that_means_no_job_or_several_is_refused(jobs, id, error):
-    with pytest.raises(error):
+def test_a_beginning_is_enough_for_a_list_and_for_nothing_else(jobs, id, listed):
+    with pytest.raises(NoSuchJob):
         chosen(jobs, ids=[id])
+    if isinstance(listed, list):
+        assert [entry.name.id for entry in Selection(jobs, ids=[id]).listed(0)] == listed
+    else:
+        with pytest.raises(listed):
+            Selection(jobs, ids=[id]).listed(0)
 
 
 # -- last
