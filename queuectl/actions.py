@@ -34,7 +34,7 @@ from queuectl import (
 )
 from queuectl.config import Settings
 from queuectl.errors import WrongState
-from queuectl.filename import decode, encode, has_shape, stamp
+from queuectl.filename import decode, encode, has_shape, id_of, stamp
 from queuectl.job import Job
 from queuectl.layout import ENDED, PAUSED, Entry
 from queuectl.spool import Claim, Spool
@@ -213,7 +213,22 @@ def _cancel_waiting(spool: Spool, entry: Entry) -> bool:
 
 
 def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
-    """Remove completed and dead jobs, rejected drops and logs of workers that are past the retention settings: how many of each."""
+    """Remove completed and dead jobs, rejected drops and logs of workers that are past the retention settings: how many of each.
+
+    A job that ended stays while a job that has not ended names it in `after` and the like.
+    """
+    pruned = {
+        **_prune_ended(spool, _over(spool, settings, now)),
+        "rejected": spool.prune_rejected(now - settings.keep_dead),
+        "logs": _prune_logs(spool, now - settings.keep_dead),
+        "events": events.prune(spool.at("events"), now - settings.keep_events),
+    }
+    batches.prune(spool, now - batches.YOUNG)
+    return pruned
+
+
+def _over(spool: Spool, settings: Settings, now: float) -> dict[str, list[str]]:
+    """The names of ended jobs that are past the retention settings, by state."""
     completed = sorted((text for text in spool.names("completed") if has_shape(text)), reverse=True)
     over, kept = (
         completed[settings.keep_completed_count :],
@@ -225,15 +240,20 @@ def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
         for text in spool.names("dead")
         if has_shape(text) and text < _stamp(now - settings.keep_dead)
     ]
-    pruned = {
-        "completed": sum(_prune(spool, "completed", text) for text in over + old),
-        "dead": sum(_prune(spool, "dead", text) for text in dead),
-        "rejected": spool.prune_rejected(now - settings.keep_dead),
-        "logs": _prune_logs(spool, now - settings.keep_dead),
-        "events": events.prune(spool.at("events"), now - settings.keep_events),
-    }
-    batches.prune(spool, now - batches.YOUNG)
-    return pruned
+    return {"completed": over + old, "dead": dead}
+
+
+def _prune_ended(spool: Spool, names: dict[str, list[str]]) -> dict[str, int]:
+    """Remove the jobs of these names, but for those that others wait for: how many of each state."""
+    ids = {id_of(text) for texts in names.values() for text in texts}
+    if not ids:
+        return dict.fromkeys(names, 0)
+    with spool.dooming(ids):
+        awaited = blocked.awaited(spool, ids)
+        return {
+            state: sum(_prune(spool, state, text) for text in texts if id_of(text) not in awaited)
+            for state, texts in names.items()
+        }
 
 
 def _stamp(time: float) -> str:

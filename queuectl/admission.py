@@ -173,11 +173,11 @@ def judge(
         return Broken(str(error), content.mark)
     except InvalidJob as error:
         return Rejected(str(error))
-    unknown = next((id for id in job.predecessors if not spool.is_taken(id)), None)
-    if unknown is not None:
-        return Broken(
-            f"waits for job {unknown!r}, which is not in the spool", content.mark
-        )  # it may still be dropped
+    if job.predecessors:
+        spool.need("blocked")  # where there is none, a prune reads no waiting jobs
+        if unknown := spool.missing(job.predecessors):
+            # It may still be dropped.
+            return Broken(f"waits for job {unknown!r}, which is not in the spool", content.mark)
     # CRASH: a worker that died between holding the id and moving the file left it with two names.
     ours = 1 + (job.id is not None and disk.is_same(spool.at("ids", job.id), spool.at(file)))
     # link + unlink producers have one name more for a moment.

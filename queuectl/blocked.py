@@ -18,13 +18,15 @@ Raises
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from queuectl import disk, limits, lookup
-from queuectl.filename import Name, decode, encode, has_shape
-from queuectl.job import Job
-from queuectl.layout import ENDED
+from queuectl.errors import InvalidJob
+from queuectl.filename import Name, decode, encode, has_shape, id_of, is_drop
+from queuectl.job import Job, parse
+from queuectl.layout import ENDED, STATES
 from queuectl.spool import Claim, Spool
 
 #: Names that are looked at to find the best of those that wait for one thing: beyond that the order is loose.
@@ -162,6 +164,61 @@ def sweep(spool: Spool) -> int:
         for key in spool.directories("blocked")
         if (most := is_open(spool, key))
     )
+
+
+# -- what is waited for, for the prune
+
+
+def awaited(spool: Spool, wanted: set[str]) -> set[str]:
+    """Those of these ids that a job names that has not ended, or is being enqueued.
+
+    Which jobs wait for others only their files say, so all of these files are read, once. Where no job has ever waited
+    for anything there is no blocked/, and nothing is read.
+    """
+    found, known = set[str](), set[str]()
+    if not wanted or not disk.is_there(spool.at("blocked")):
+        return found
+    most = spool.settings().max_job_size
+    for look in range(TRIES):
+        is_whole = True
+        for place, text in _unended(spool):
+            id = id_of(text) if has_shape(text) else ""
+            if id in known:
+                continue
+            named = _named(spool.at(place, text), most)
+            if named is not None:
+                found |= wanted.intersection(named)
+                known |= {id} if id else set()  # the name of a drop may come again for another
+            elif place != "tmp":  # what leaves tmp/ comes into one of the others
+                is_whole = False
+        # RACE: a job that moves while we look can be missed once, or gone before it is read.
+        if look and is_whole:
+            return found
+    return wanted
+
+
+def _unended(spool: Spool) -> Iterator[tuple[str, str]]:
+    """(directory, name) for each job that has not ended, admitted or not, and for what may become a job."""
+    yield from (("tmp", text) for text in spool.names("tmp"))
+    for state in (state for state in STATES if state not in ENDED):
+        for place in spool.places(state):
+            yield from ((place, text) for text in spool.names(place) if is_drop(text))
+
+
+def _named(path: str, most: int) -> tuple[str, ...] | None:
+    """The ids of the jobs that the job in a file waits for; None: there is no such file any more."""
+    try:
+        data = disk.read(path, most).data
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ()  # no job, or none that could run
+    if b"after" not in data and b"\\u" not in data:
+        return ()
+    try:
+        return parse(data).predecessors
+    except InvalidJob:
+        return ()
 
 
 def waits_for(file: str) -> str:

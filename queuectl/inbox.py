@@ -21,7 +21,7 @@ import os
 
 from queuectl import admission, disk, host
 from queuectl.admission import Admitted, Answer, Broken, Rejected
-from queuectl.errors import IdTaken, KeyTaken
+from queuectl.errors import IdTaken, InvalidJob, KeyTaken
 from queuectl.filename import fitted, renamed
 from queuectl.job import Job
 from queuectl.spool import Spool
@@ -57,7 +57,7 @@ def _settle(spool: Spool, taken: str, name: str, *, last: bool) -> Answer:
     )
     try:
         entry = spool.enqueue_as(job, job.id or admission.id_of(spool, taken))
-    except (IdTaken, KeyTaken) as error:
+    except (IdTaken, KeyTaken, InvalidJob) as error:
         return Rejected(str(error)) if spool.reject(taken, str(error), name) else "gone"
     # CRASH: dying here leaves the job and its original; the rescue knows the one by the other.
     disk.unlink(spool.at(taken))

@@ -15,8 +15,8 @@ Raises
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from queuectl import batches, config, disk, host, ids, precedence, renewal, unique
@@ -31,6 +31,9 @@ TMP_AGE = 3600
 
 #: Jobs that one bulk enqueue makes durable together.
 BULK = 1000
+
+#: What the name of a list in tmp/ ends in that says which jobs a prune may remove, and its most bytes.
+DOOMED, LONGEST = ".doomed", 1 << 30
 
 #: Files that are synced at the same time, if there are as many as this is worth.
 AT_ONCE, MANY = 8, 64
@@ -49,7 +52,6 @@ class Intake(Moves):
         job, data = self.checked(job)
         if job.predecessors:
             precedence.order([job])
-            self._refuse_unknown([job])
         if hold:
             self.need("held")
         return self._put(job, data, state="held" if hold else "pending").name.id
@@ -88,7 +90,8 @@ class Intake(Moves):
         self.make()
         jobs = [job for job, _ in checked]
         order = precedence.order(jobs)
-        self._refuse_unknown(jobs)
+        if len(checked) > BULK:  # else nothing is in the queue before the only block is checked
+            self._refuse_unknown(jobs)
         state, done = "held" if hold else "pending", [""] * len(checked)
         if hold:
             self.need(state)
@@ -106,12 +109,49 @@ class Intake(Moves):
 
     def _refuse_unknown(self, jobs: list[Job]) -> None:
         """Refuse jobs that wait for a job that is neither here nor among them."""
+        named = dict.fromkeys(id for job in jobs for id in job.predecessors)
+        if not named:
+            return
+        self.need("blocked")  # where there is none, a prune reads no waiting jobs
         ours = {job.id for job in jobs}
-        for id in {id: None for job in jobs for id in job.predecessors if id not in ours}:
-            if not self.is_taken(id):
-                raise InvalidJob(
-                    f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after"
-                )
+        if id := self.missing(id for id in named if id not in ours):
+            raise InvalidJob(
+                f"no job {id!r} in {self.path} to wait for; enqueue that one first", "after"
+            )
+
+    # -- jobs that others wait for, and the prune
+
+    def missing(self, ids: Iterable[str]) -> str | None:
+        """The first of these ids that no job has, or only a job that is being pruned.
+
+        RACE: a job that waits must be in tmp/ or in its state before this is asked, and a prune looks for such jobs
+        after it has said what it may remove. So one of the two sees the other: the prune leaves what the job
+        waits for, or the job is refused.
+        """
+        doomed = self._doomed()
+        return next((id for id in ids if id in doomed or not self.is_taken(id)), None)
+
+    def _doomed(self) -> set[str]:
+        """The ids of jobs that prunes may remove just now."""
+        found: set[str] = set()
+        for name in disk.scan(self.at("tmp")):
+            if name.endswith(DOOMED) and not self._is_left(name):
+                with suppress(FileNotFoundError):  # RACE: it has just ended; what is gone is gone
+                    found.update(disk.read(self.at("tmp", name), LONGEST).data.decode().split())
+        return found
+
+    @contextmanager
+    def dooming(self, ids: Iterable[str]) -> Iterator[None]:
+        """In this block jobs with these ids may be removed, unless a job waits for them."""
+        temporary = self.temporary()
+        said = temporary + DOOMED
+        disk.write(temporary, "\n".join(ids).encode(), durable=False)
+        disk.rename(temporary, said)
+        # CRASH: the list of a dead prune counts no more, and is swept with tmp/.
+        try:
+            yield
+        finally:
+            disk.unlink(said)
 
     def checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
         """A job that may come in now, and what its file says; else InvalidJob."""
@@ -137,6 +177,7 @@ class Intake(Moves):
             for job, data in jobs:
                 prepared.append((job, *self._prepared(job, data, state=state, many=True)))
             _sync([temporary for _, temporary, _ in prepared])
+            self._refuse_unknown([job for job, _, _ in prepared])
             # CRASH: dying from here on leaves ids in lists of batches that are nowhere; they are ignored.
             batches.note(self, ((job.batch, entry.name.id) for job, _, entry in prepared))
             for _, temporary, entry in prepared:
@@ -161,6 +202,8 @@ class Intake(Moves):
         """Put one job that was checked into the queue."""
         temporary, entry = self._prepared(job, data, id, state=state)
         try:
+            if job.predecessors:
+                self._refuse_unknown([job])
             if job.batch:
                 batches.note(self, [(job.batch, entry.name.id)])
             self._publish(temporary, entry.file)
