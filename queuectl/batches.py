@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from queuectl import config, disk, host
 from queuectl.errors import NoSuchBatch
-from queuectl.filename import id_of, is_id
+from queuectl.filename import has_shape, id_of, is_drop, is_id
 from queuectl.layout import STATES, Layout
 
 #: What closes a line that a crash tore: with it the line is no id, though its beginning may be one.
@@ -86,6 +86,28 @@ def members(spool: Layout, batch: str) -> dict[str, None]:
     return dict.fromkeys(
         line for line in lines[:-1] if is_id(line)
     )  # what comes after the last newline is torn
+
+
+def is_coming(spool: Layout, batch: str) -> bool:
+    """Whether a job may be in the list of this batch and not in the queue yet.
+
+    Its file is in tmp/ then, or with the worker that admits it.
+    """
+    said = f'"{batch}"'.encode()
+    paths = [spool.at("tmp", text) for text in spool.names("tmp")]
+    for place in spool.places("processing"):
+        names = spool.names(place)
+        paths += [spool.at(place, text) for text in names if is_drop(text) and not has_shape(text)]
+    return any(_says(path, said) for path in paths)
+
+
+def _says(path: str, text: bytes) -> bool:
+    """Whether the job in a file may have this text; with an escape it can have any."""
+    try:
+        data = disk.read(path, MOST).data
+    except OSError:
+        return False
+    return text in data or b"\\u" in data
 
 
 def prune(spool: Layout, before: float) -> int:

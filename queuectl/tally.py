@@ -3,7 +3,8 @@
 Promises
     A look lists names: those of the jobs that have not ended, and those of ended ones only when
     some of ours are no longer among the others. It is no search for each job.
-    A batch is followed as it grows. What is nowhere in two looks is gone.
+    A batch is followed as it grows. What is nowhere in two looks is gone; what was never seen
+    anywhere is not counted: it was removed, or is on its way.
 Leaves to others
     how often to look, and showing it (actions, cli).
 Raises
@@ -14,9 +15,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from queuectl import batches, disk, ids, lookup
+from queuectl import batches, disk, ids, lookup, results, units
 from queuectl.filename import id_of
 from queuectl.layout import ENDED, STATES
 from queuectl.spool import Spool
@@ -38,7 +40,10 @@ ALIVE = tuple(state for state in STATES if state not in ENDED)
 
 
 class Count(NamedTuple):
-    """How many of the jobs are where; those that are `gone` are nowhere: removed, or never quite enqueued."""
+    """How many of the jobs are where; those that are `gone` are nowhere: removed, or never quite enqueued.
+
+    `left` have been seen and have not ended.
+    """
 
     completed: int = 0
     dead: int = 0
@@ -58,37 +63,66 @@ class Tally:
         self._spool, self._batch = spool, batch
         self._left = dict.fromkeys(ids)
         self._known = set(self._left)
+        self._unseen: set[str] = set()
+        self._gone: set[str] = set()
         self._version: object = None
         self._trusted: set[str] = set()
         self._missing: set[str] = set()
-        self._count = dict.fromkeys(("completed", "dead", "gone"), 0)
+        self._count = dict.fromkeys(ENDED, 0)
 
     def look(self) -> Count:
         """How far they are now."""
-        is_young = self._grow()
-        doubtful = self._left.keys() - {id for id, _ in self._seen(ALIVE, self._left)}
+        # RACE: asked before the look, which then sees what has arrived.
+        is_coming = self._grow()
+        alive = {id for id, _ in self._seen(ALIVE, self._left)}
+        doubtful = self._left.keys() - alive
         ended = dict(self._ended(doubtful)) if doubtful else {}
-        nowhere = doubtful - ended.keys()
+        nowhere = set() if is_coming else doubtful - ended.keys()
         # RACE: a job that moved while we looked was seen nowhere; the next look will see it.
-        gone = set() if is_young else nowhere & self._missing
-        for id, state in [*ended.items(), *((id, "gone") for id in gone)]:
+        gone = nowhere & self._missing
+        for id in (*ended, *gone):
             del self._left[id]
+        for state in ended.values():
             self._count[state] += 1
+        self._gone |= gone
         self._missing = nowhere
-        return Count(**self._count, left=len(self._left))
+        self._unseen &= self._left.keys() - alive
+        left = len(self._left) - len(self._unseen)
+        return Count(**self._count, gone=len(self._gone), left=left)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of them have ended or are gone, and none is on its way."""
+        return not self._left
+
+    def span(self) -> float:
+        """Seconds from the first start of one of them to the last end, by their records; to now if some have not ended."""
+        directory, begun, ended = self._spool.at("results"), list[float](), list[float]()
+        for id in self._known - self._gone:
+            runs = results.read(directory, id)
+            begun += _times(run.get("started_at") for run in runs)
+            ended += _times(run.get("finished_at") for run in runs)
+        if self._left:
+            running = self._spool.entries("processing", among=self._left)
+            begun += [entry.name.time for entry in running]
+            ended.append(self._spool.now())
+        return max(0.0, max(ended) - min(begun)) if begun and ended else 0.0
 
     def _grow(self) -> bool:
-        """Take in what has been added to the batch. Whether that may still be on its way into the queue."""
+        """Take in what has been added to the batch. Whether some of that may be on its way into the queue."""
         if self._batch is None:
             return False
         path = self._spool.at("batches", self._batch)
         version = disk.version(path)
         if version is None or version != self._version:
             found = batches.members(self._spool, self._batch)
-            self._left |= dict.fromkeys(id for id in found if id not in self._known)
-            self._known |= found.keys()
+            fresh = found.keys() - self._known
+            self._left |= dict.fromkeys(fresh)
+            self._unseen |= fresh
+            self._known |= fresh
             self._version = version
-        return self._spool.now() - (disk.modified(path) or 0.0) < NEWBORN
+        is_young = self._spool.now() - (disk.modified(path) or 0.0) < NEWBORN
+        return is_young and batches.is_coming(self._spool, self._batch)
 
     def _seen(self, states: Iterable[str], wanted: Container[str]) -> Iterator[tuple[str, str]]:
         """(id, state) for each of these jobs that is in one of these states."""
@@ -120,6 +154,13 @@ class Tally:
         return True
 
 
+def _times(texts: Iterable[Any]) -> Iterator[float]:
+    """The times that these say; what is none, in the record of another program, is left out."""
+    for text in texts:
+        with suppress(ValueError, TypeError, AttributeError):
+            yield units.instant(text)
+
+
 def wait(tally: Tally, timeout: float | None, told: Callable[[Count], None]) -> tuple[Count, bool]:
     """Wait until none of them is left; `told` hears how far they are. The last count, and whether they ended in time."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -129,8 +170,8 @@ def wait(tally: Tally, timeout: float | None, told: Callable[[Count], None]) -> 
         count = tally.look()
         told(count)
         now = time.monotonic()
-        if not count.left or (deadline is not None and now >= deadline):
-            return count, not count.left
+        if tally.is_over or (deadline is not None and now >= deadline):
+            return count, tally.is_over
         pause = min(CALM, pause * 1.2)
         longer = min(LONGEST, max(pause, SHARE * (now - started)))
         time.sleep(longer if deadline is None else max(0.0, min(longer, deadline - now)))

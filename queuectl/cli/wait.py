@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -76,7 +75,6 @@ def _give_up(why: str) -> NoReturn:
 def _wait_for_all(
     spool: Spool, chosen: Selection, seconds: float | None, timeout: str | None, as_json: bool
 ) -> None:
-    started = time.monotonic()
     if chosen.states or chosen.name is not None:
         # A drop has no id to follow it by before it is admitted.
         waiting = tally.Tally(
@@ -90,11 +88,11 @@ def _wait_for_all(
         count, is_over = tally.wait(waiting, seconds, told)
     finally:
         close()
+    took = waiting.span()
     if as_json:
-        took = round(time.monotonic() - started, 3)
-        show.document({"batch": chosen.batch, **count._asdict(), "seconds": took})
+        show.document({"batch": chosen.batch, **count._asdict(), "seconds": round(took, 3)})
     else:
-        click.echo(_summary(chosen.batch, count, time.monotonic() - started), err=True)
+        click.echo(_summary(chosen.batch, count, took), err=True)
     if not is_over:
         _give_up(
             f"{count.left} of {count.total} jobs have not ended within {timeout}; wait longer, or see why with 'queuectl list'"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from queuectl import admission, batches, config, disk, tally
+from queuectl import admission, batches, config, disk, results, tally, units
 from queuectl.actions import prune
 from queuectl.errors import NoSuchBatch
 from queuectl.tally import Count, Tally
@@ -136,17 +136,121 @@ def test_the_tally_of_a_batch(spool, path):
     assert watched.look().total == 7
 
 
-def test_what_is_nowhere_is_gone_unless_it_may_be_on_its_way(spool, path):
+@pytest.mark.parametrize("place", ["tmp/x", "processing/me/drop.json"])
+@pytest.mark.parametrize("how", ["it is given up", "it takes too long"])
+def test_what_is_nowhere_is_gone_unless_it_may_be_on_its_way(spool, path, place, how):
     spool.enqueue_all([{"command": "true", "id": id, "batch": "b"} for id in ("a", "b")])
     with (path / "batches" / "b").open("a") as file:
         file.write("nobody\n")
     watched = Tally(spool, batch="b")
-    assert [watched.look() for _ in range(3)] == [Count(0, 0, 0, 3)] * 3
+    place = path / place
+    place.parent.mkdir(exist_ok=True)
+    place.write_text('{"command": "true", "batch": "b"}')
+    assert [watched.look() for _ in range(3)] == [Count(0, 0, 0, 2)] * 3
 
-    os.utime(path / "batches" / "b", (1, 1))
+    if how == "it is given up":
+        place.unlink()
+    else:
+        os.utime(path / "batches" / "b", (1, 1))
 
-    assert watched.look() == Count(0, 0, 1, 2)
-    assert watched.look().total == 2
+    assert [watched.look() for _ in range(2)] == [Count(0, 0, 0, 2), Count(0, 0, 1, 2)]
+
+
+def test_removed_jobs_are_not_counted_at_once(spool):
+    spool.enqueue_all([{"command": "true", "batch": "b"} for _ in range(81)])
+    entries = list(spool.entries("pending"))
+    for entry in entries[40:]:
+        spool.remove(entry)
+    watched = Tally(spool, batch="b")
+
+    assert watched.look() == Count(0, 0, 0, 40)
+    assert watched.look() == Count(0, 0, 41, 40)
+    for entry in entries[:40]:
+        spool.move(entry, "completed", entry.name)
+    assert watched.look().total == 40
+    assert watched.is_over
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_wait_goes_on_while_a_job_is_on_its_way(spool, monkeypatch, many):
+    spool.enqueue({"command": "true", "batch": "b"})
+    [entry] = spool.entries("pending")
+    spool.move(entry, "completed", entry.name)
+    watched, real = Tally(spool, batch="b"), type(spool)._publish
+
+    def publish(spool, *what):
+        for _ in range(3):
+            assert (watched.look(), watched.is_over) == (Count(1, 0, 0, 0), False)
+        real(spool, *what)
+
+    monkeypatch.setattr(type(spool), "_publish", publish)
+    job = {"command": "true", "batch": "b"}
+    spool.enqueue_all([job]) if many else spool.enqueue(job)
+
+    assert watched.look() == Count(1, 0, 0, 1)
+
+
+# -- how long a batch took
+
+
+def record(spool, id, started, finished):
+    """A run that began and ended so many seconds after midnight."""
+    times = {"started_at": started, "finished_at": finished}
+    shown = {key: value and units.iso(1_796_083_200 + value) for key, value in times.items()}
+    results.append(spool.at("results"), id, {"claim": "x", "attempt": 1, **shown})
+
+
+@pytest.fixture
+def timed(spool):
+    """Jobs of a batch that ran from 10 to 100 seconds after midnight; another ran for longer."""
+    spool.enqueue_all([{"command": "true", "id": id, "batch": "b"} for id in ("a", "b", "c", "d")])
+    spool.enqueue({"command": "true", "id": "other"})
+    for id, *runs in (
+        ("a", (20, 30)),
+        ("b", (10, 40), (50, 60)),
+        ("c", (90, 100)),
+        ("d", (None, 35)),
+        ("other", (1, 1000)),
+    ):
+        for started, finished in runs:
+            record(spool, id, started, finished)
+        [entry] = spool.entries_of(id)
+        spool.move(entry, "completed", entry.name)
+    return spool
+
+
+def test_a_batch_took_from_its_first_start_to_its_last_end(timed, path):
+    with (path / "results" / "a.jsonl").open("a") as file:
+        file.write('{"claim": "y", "started_at": 5, "finished_at": "soon"}\n{"torn')
+    watched = Tally(timed, batch="b")
+    watched.look()
+
+    assert watched.span() == 90.0
+
+
+def test_what_was_removed_is_not_counted_and_what_runs_has_not_ended(timed, path):
+    [entry] = timed.entries_of("c")
+    timed.remove(entry)
+    watched = Tally(timed, batch="b")
+    watched.look()
+    watched.look()
+    assert watched.span() == 50.0
+
+    (path / "processing" / "me").mkdir()
+    timed.enqueue({"command": "true", "id": "runs", "batch": "e"})
+    [entry] = timed.entries_of("runs")
+    timed.claim(entry.file, "me", timed.now() - 3600)
+    watched = Tally(timed, batch="e")
+    watched.look()
+    assert watched.span() >= 3600
+
+
+def test_a_batch_of_which_nothing_has_begun_took_no_time(spool):
+    spool.enqueue({"command": "true", "batch": "b"})
+    watched = Tally(spool, batch="b")
+    watched.look()
+
+    assert watched.span() == 0.0
 
 
 def test_a_job_that_was_seen_nowhere_once_is_not_gone(spool, path):
@@ -156,7 +260,7 @@ def test_a_job_that_was_seen_nowhere_once_is_not_gone(spool, path):
     [entry] = spool.entries_of("a")
 
     os.rename(path / entry.file, path / "elsewhere")
-    assert watched.look() == Count(0, 0, 0, 1)
+    assert (watched.look(), watched.is_over) == (Count(0, 0, 0, 0), False)
     os.rename(path / "elsewhere", path / entry.file)
     assert watched.look() == Count(0, 0, 0, 1)
     os.rename(path / entry.file, path / "elsewhere")
