@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from queuectl import config, disk, events, host, results
+from queuectl import config, disk, events, host, paths, results
 from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import Name, decode, has_shape, id_of, is_drop
 from queuectl.strict import load
@@ -78,13 +78,26 @@ def _maker(pid: int) -> str:
     return f"{pid}~{host.place()}~{host.nonce()}-"
 
 
+def _place(path: str | bytes | os.PathLike[Any]) -> str:
+    """The absolute path of the spool that somebody names `path`."""
+    try:
+        return paths.absolute(path)
+    except ValueError as error:
+        shown = os.fsdecode(path)
+        raise SpoolUnusable(f"cannot use the spool {shown!r}: {error}, or use --spool") from None
+    except TypeError as error:
+        raise TypeError(f"path: {error}") from None
+
+
 class Layout:
     """The directories of the spool at `path`; `flags` are settings that beat those of the environment and config.json."""
 
     def __init__(
-        self, path: str | os.PathLike[str], flags: Mapping[str, Any] | None = None
+        self,
+        path: str | bytes | os.PathLike[Any],
+        flags: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        self.path = _place(path)
         self._flags = flags or {}
         self._live: config.Live | None = None
         self._known: object = None

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from queuectl import disk, render
+from queuectl import disk, paths, render
 from queuectl.errors import ServiceError
 
 #: How the first line of a unit of ours begins.
@@ -96,8 +96,13 @@ def directory(*, is_system: bool) -> str:
     """Where systemd looks for the units of an administrator, or of this user."""
     if is_system:
         return "/etc/systemd/system"
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(config, "systemd", "user")
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    try:
+        # Its specification says that a relative path counts as none.
+        base = config if config.startswith("/") else paths.absolute("~/.config")
+    except ValueError as error:
+        raise ServiceError(f"cannot tell where your units are: {error}, or --directory") from None
+    return os.path.join(base, "systemd", "user")
 
 
 def install(path: str, unit: Unit, *, force: bool) -> bool:

@@ -44,12 +44,17 @@ class Command:
         self.spool = spool
 
     def run(
-        self, *words: str, input: str | bytes | None = None, cwd: Path | None = None, **env: str
+        self,
+        *words: str,
+        input: str | bytes | None = None,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
+        **env: str,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it and answer everything."""
+        """Run it and answer everything; `prefix`: words before the command."""
         data = input.encode() if isinstance(input, str) else input
         done = subprocess.run(
-            [sys.executable, "-m", "queuectl", *words],
+            [*prefix, sys.executable, "-m", "queuectl", *words],
             input=data,
             stdin=subprocess.DEVNULL if data is None else None,
             capture_output=True,

@@ -26,12 +26,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from queuectl import __version__
-from queuectl.errors import QueuectlError
+from queuectl.errors import QueuectlError, SpoolUnusable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from queuectl.spool import Spool
 
 #: Where each command lives, and its help in a line: reading that of all of them must not load all of them.
 COMMANDS = {
@@ -227,13 +230,34 @@ def cli(ctx: click.Context, path: str) -> None:
 
     Exit codes: 0 done; 1 refused or failed; 2 wrong words; 3 no such job; 4 the id is taken.
     """
-    from queuectl.spool import Spool
-
-    ctx.obj = Spool(path)
+    ctx.obj = _spool(ctx, path)
     if ctx.invoked_subcommand is None:
         from queuectl.cli.look import status_
 
         ctx.invoke(status_)
+
+
+class _NoSpool:
+    """Stands for a spool without a path. Commands that need no spool go on, such as help."""
+
+    def __init__(self, error: QueuectlError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self._error
+
+
+def _spool(ctx: click.Context, path: str) -> Spool | _NoSpool:
+    from queuectl.spool import Spool
+
+    # click takes an empty variable for one that is not set.
+    is_default = ctx.get_parameter_source("path") is ParameterSource.DEFAULT
+    if is_default and os.environ.get("QUEUECTL_SPOOL") == "":
+        return _NoSpool(SpoolUnusable("QUEUECTL_SPOOL is empty; unset it, or name a directory"))
+    try:
+        return Spool(path)
+    except SpoolUnusable as error:
+        return _NoSpool(error)
 
 
 def main() -> None:

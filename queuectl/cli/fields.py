@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from queuectl import render, units
-from queuectl.cli import Command
+from queuectl import paths, render, units
+from queuectl.cli import Command, show
 from queuectl.errors import InvalidJob, Wrong
 from queuectl.job import Job, from_dict
 from queuectl.spool import Spool
@@ -186,7 +186,7 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
         if value is not None
     }
     if cwd is not None:
-        forced["cwd"] = os.path.abspath(cwd)
+        forced["cwd"] = show.absolute("--cwd", cwd)
     if stdin is not None:
         forced["stdin"] = _text(stdin)
     return {"forced": forced, "env": env, "exported": exported, "cwd": forced.get("cwd") or _here()}
@@ -194,11 +194,9 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _here() -> str:
     try:
-        return os.getcwd()
-    except FileNotFoundError:
-        raise Wrong(
-            "the directory that you are in is gone, and the job would run there; go to another, or give --cwd"
-        ) from None
+        return paths.here()
+    except ValueError as error:
+        raise Wrong(f"{error}, or give --cwd: the job would run here") from None
 
 
 def _text(path: str) -> str:

@@ -30,7 +30,7 @@ def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
     """
     import grp
 
-    spool = Spool(directory) if directory else spool
+    spool = spool if directory is None else Spool(directory)
     try:
         group = grp.getgrnam(shared).gr_gid if shared else None
     except KeyError:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from queuectl import disk, host, service
-from queuectl.cli import Command
+from queuectl import disk, host, paths, service
+from queuectl.cli import Command, show
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.spool import Spool
 
@@ -125,9 +125,9 @@ def _unit_name(name: str | None) -> str:
 
 
 def _path(system: bool, directory: str | None, unit_name: str) -> str:
-    return os.path.join(
-        os.path.abspath(directory) if directory else service.directory(is_system=system), unit_name
-    )
+    if directory is not None:
+        return os.path.join(show.absolute("--directory", directory), unit_name)
+    return os.path.join(service.directory(is_system=system), unit_name)
 
 
 def _command(
@@ -137,7 +137,7 @@ def _command(
     from queuectl.cli.worker import flags
 
     flags(values)
-    program = os.path.abspath(sys.argv[0])
+    program = paths.absolute(sys.argv[0])
     is_script = os.path.basename(program) == "queuectl" and os.access(program, os.X_OK)
     ours = [program] if is_script else [sys.executable, "-P", "-m", "queuectl"]
     words = [

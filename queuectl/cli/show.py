@@ -11,12 +11,20 @@ from typing import Any
 
 import click
 
-from queuectl import columns, render, units
+from queuectl import columns, paths, render, units
 from queuectl.cli.refusals import Refusals
-from queuectl.errors import QueuectlError
+from queuectl.errors import QueuectlError, Wrong
 
 #: The option that every command has which shows something.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def absolute(option: str, path: str) -> str:
+    """The absolute path that the value of an option means."""
+    try:
+        return paths.absolute(path)
+    except ValueError as error:
+        raise Wrong(f"{option} {path!r}: {error}") from None
 
 
 def document(value: Any) -> None:
