@@ -22,7 +22,7 @@ import fcntl
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -453,6 +453,22 @@ def mode(path: str) -> int | None:
 def owner(path: str) -> int:
     """The user id of the owner of `path`."""
     return os.stat(path).st_uid
+
+
+def is_open_to(path: str, user: int, groups: Collection[int]) -> bool:
+    """Whether the permission bits let a user enter the directory `path`; access lists are not asked."""
+    place = os.path.realpath(path)
+    while _may_enter(os.stat(place), user, groups):
+        if place == "/":
+            return True
+        place = os.path.dirname(place)
+    return False
+
+
+def _may_enter(status: os.stat_result, user: int, groups: Collection[int]) -> bool:
+    if status.st_uid == user:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid in groups else 0o001))
 
 
 def close_to_others(path: str) -> None:

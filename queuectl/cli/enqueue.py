@@ -103,7 +103,7 @@ def enqueue_(
     _refuse_two(
         {"--array": array, "--each-line": each_line, "many jobs in JSON": lines}, flags["stdin"]
     )
-    defaults = read_flags(flags)
+    defaults = read_flags(spool, flags)
     last_is(spool, defaults)
     if lines is not None:
         if "id" in defaults["forced"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -9,16 +10,12 @@ from typing import Any
 
 import click
 
-from queuectl import paths, render, units
-from queuectl.cli import Command, show
+from queuectl import disk, host, paths, units
+from queuectl.cli import Command, export, show
 from queuectl.errors import InvalidJob, Wrong
 from queuectl.job import Job, from_dict
 from queuectl.spool import Spool
 from queuectl.strict import load
-
-#: Variables that come along with a job unless --export says otherwise.
-EXPORTED = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV")
-EXPORTED_FAMILIES = ("LC_", "CONDA_")
 
 #: Flags that may be given often, with ids that may be separated by commas.
 AFTER = ("after", "after_any", "after_failed")
@@ -71,9 +68,8 @@ FLAGS = (
     ),
     click.option(
         "--export",
-        default="",
-        metavar="all|none|NAME,...",
-        help="Which of our variables come along.  [default: PATH, HOME, LANG, LC_*, TZ, VIRTUAL_ENV, CONDA_*]",
+        metavar="ALL|NONE|NAME[=VALUE],...",
+        help="Which of our variables come along: these, or ALL of them and NAME=VALUE.  [default: PATH, HOME, LANG, LC_*, TZ, VIRTUAL_ENV, CONDA_*]",
     ),
     click.option(
         "--stdin",
@@ -165,8 +161,9 @@ def _is_program(word: str) -> bool:
     return shutil.which(word) is not None
 
 
-def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
+def read_flags(spool: Spool, flags: dict[str, Any]) -> dict[str, Any]:
     """The fields that the command line gives to every job: `forced` by flags, else where a job says nothing."""
+    other = _other_owner(spool)
     run_at = flags.pop("run_at")
     if run_at is not None:
         try:
@@ -174,7 +171,7 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise InvalidJob(str(error), "--run-at") from None
     env = _env(flags.pop("env"))
-    exported = _exported(flags.pop("export"))
+    exported = _exported(flags.pop("export"), is_foreign=other is not None)
     cwd, stdin = flags.pop("cwd"), flags.pop("stdin", None)
     after = {
         key: [id for text in flags.pop(key, ()) for id in text.split(",") if id] or None
@@ -189,14 +186,32 @@ def read_flags(flags: dict[str, Any]) -> dict[str, Any]:
         forced["cwd"] = show.absolute("--cwd", cwd)
     if stdin is not None:
         forced["stdin"] = _text(stdin)
-    return {"forced": forced, "env": env, "exported": exported, "cwd": forced.get("cwd") or _here()}
+    here = functools.cache(lambda: _here(other))
+    return {"forced": forced, "env": env, "exported": exported, "here": here}
 
 
-def _here() -> str:
+def _other_owner(spool: Spool) -> int | None:
+    """The user id of the spool's owner, if we are root and the spool is another user's."""
+    if os.geteuid():
+        return None
     try:
-        return paths.here()
+        return disk.owner(spool.path) or None
+    except OSError:
+        return None  # there is no spool yet, or opening it says what is wrong
+
+
+def _here(other: int | None) -> str:
+    """Where a job runs that names no directory; `other`: the user for whom root enqueues it."""
+    try:
+        place = paths.here()
     except ValueError as error:
         raise Wrong(f"{error}, or give --cwd: the job would run here") from None
+    if other is not None and not disk.is_open_to(place, other, host.groups(other)):
+        raise Wrong(
+            f"the job would run in {place}, which the spool's owner, user {host.user(other)}, "
+            "cannot enter; go to another directory, or give --cwd"
+        )
+    return place
 
 
 def _text(path: str) -> str:
@@ -225,29 +240,21 @@ def _env(texts: Iterable[str]) -> dict[str, str]:
     return env
 
 
-def _exported(wanted: str) -> dict[str, str]:
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("QUEUECTL_") and render.is_text(name + value)
-    }
-    if wanted == "all":
-        return ours
-    if wanted == "none":
-        return {}
-    if wanted:
-        return {name: os.environ[name] for name in wanted.split(",") if name in os.environ}
-    return {
-        name: value
-        for name, value in ours.items()
-        if name in EXPORTED or name.startswith(EXPORTED_FAMILIES)
-    }
+def _exported(wanted: str | None, *, is_foreign: bool) -> dict[str, str]:
+    variables, left_out = export.choose(wanted, os.environ, is_foreign=is_foreign)
+    if left_out:
+        click.echo(
+            f"queuectl: note: not exported, because not UTF-8 text: {', '.join(left_out)}", err=True
+        )
+    return variables
 
 
 def complete(record: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """A record with what `read_flags` found."""
     env = record.get("env", {})
-    merged = {"cwd": defaults["cwd"], **record, **defaults["forced"]}
+    merged = {**record, **defaults["forced"]}
+    if "cwd" not in merged:
+        merged["cwd"] = defaults["here"]()
     if isinstance(env, dict):
         merged["env"] = {**defaults["exported"], **env, **defaults["env"]}
     for one, other in (("run_at", "delay"), ("delay", "run_at")):

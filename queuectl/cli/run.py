@@ -34,7 +34,7 @@ def run_(spool: Spool, /, words: tuple[str, ...], command: str | None, **flags: 
         raise click.UsageError(
             "what shall run? give -c 'CMD', or -- PROGRAM ARGS, or a job in JSON"
         )
-    defaults = read_flags(flags)
+    defaults = read_flags(spool, flags)
     last_is(spool, defaults)
     is_program = bool(click.get_current_context().meta["queuectl.program"] and words)
     record = {"command": list(words)} if is_program else read_record(words, command, None)

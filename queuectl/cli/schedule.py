@@ -88,7 +88,7 @@ def add(
         raise InvalidJob(f"a job is a JSON object, not {kind(record)}")
     if own := next((key for key in TICKS_OWN if key in record), None):
         raise InvalidJob("comes with each tick; leave it out", own)
-    template = complete_job(record, read_flags({**flags, "run_at": None})).to_dict()
+    template = complete_job(record, read_flags(spool, {**flags, "run_at": None})).to_dict()
     timetable.add(
         spool,
         schedule,

@@ -73,12 +73,12 @@ def test_what_needs_no_default_spool_needs_no_home(queuectl, tmp_path):
     queuectl("worker", "start", "--drain", "--spool", str(tmp_path / "a"), **lost)
 
 
-@pytest.mark.parametrize("path", ["~nosuchuser/x", ""])
-def test_a_job_runs_in_no_directory_that_is_none(queuectl, path, tmp_path):
+@pytest.mark.parametrize("place", ["~nosuchuser/x", ""])
+def test_a_job_runs_in_no_directory_that_is_none(queuectl, place, path):
     for words in (["enqueue"], ["run"], ["schedule", "add", "a", "--every", "1h"]):
-        said = queuectl.refusal(*words, "--cwd", path, "-c", "true", code=2)
-        assert said.startswith(f"queuectl: --cwd {path!r}: ")
-    assert not tmp_path.joinpath("spool").exists()
+        said = queuectl.refusal(*words, "--cwd", place, "-c", "true", code=2)
+        assert said.startswith(f"queuectl: --cwd {place!r}: ")
+    assert not path.exists()
 
 
 def test_a_job_may_run_in_a_home(queuectl):

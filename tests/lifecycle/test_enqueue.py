@@ -84,7 +84,7 @@ def test_a_time_without_a_zone_is_of_this_machine(queuectl, path):
     [
         ([], {"PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "CONDA_PREFIX"}),
         (["--export", "none"], set()),
-        (["--export", "SECRET,LANG,NOT_THERE"], {"SECRET", "LANG"}),
+        (["--export", "SECRET, LANG"], {"SECRET", "LANG"}),
     ],
 )
 def test_what_comes_along_from_the_environment_is_chosen(queuectl, path, export, expected):
@@ -115,10 +115,29 @@ def test_export_all_takes_everything_but_settings_of_ours(queuectl, path):
     assert not [name for name in env if name.startswith("QUEUECTL_")]
 
 
-def test_an_environment_that_is_no_text_does_not_stop_an_enqueue(queuectl, path):
-    queuectl("enqueue", "-c", "true", LANG=os.fsdecode(b"\xff"))
+def test_a_variable_that_is_no_text_stays_behind_and_is_named(queuectl, path):
+    done = queuectl.run("enqueue", "-c", "true", LANG=os.fsdecode(b"\xff"))
 
+    assert done.returncode == 0
+    assert done.stderr == "queuectl: note: not exported, because not UTF-8 text: LANG\n"
     assert "LANG" not in only_job(path)[1].get("env", {})
+
+
+def test_a_job_says_itself_where_it_runs_wherever_we_are(queuectl, path, tmp_path):
+    (tmp_path / "gone").mkdir()
+    leave = ["sh", "-c", f'cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec "$@"', "sh"]
+
+    queuectl("enqueue", '{"command": "true", "cwd": "/"}', prefix=leave)
+
+    assert only_job(path)[1]["cwd"] == "/"
+
+
+@pytest.mark.parametrize("verb", [["enqueue"], ["run"], ["schedule", "add", "a", "--every", "1h"]])
+def test_a_mistake_in_export_changes_nothing(queuectl, path, verb):
+    said = queuectl.refusal(*verb, "--export", "LANG,TYPO", "-c", "true", code=2, LANG="C")
+
+    assert "--export: 'TYPO' is not set here" in said
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("words", [["-"], ["--file", "-"], ["--file", "jobs.jsonl"]])

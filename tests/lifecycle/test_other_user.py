@@ -120,9 +120,10 @@ def test_a_machine_without_room_for_a_process_costs_a_job_no_attempt(spool, work
     assert [run.attempt for run in spool.runs("a")] == [1]
 
 
-def as_nobody(spool, *words):
+def as_nobody(spool, *words, **env):
     return subprocess.run(
         [*PREFIX, sys.executable, "-m", "queuectl", "--spool", spool.path, *words],
+        env={**os.environ, **env},
         capture_output=True,
         text=True,
         cwd="/",
@@ -148,6 +149,51 @@ def test_what_root_makes_in_the_spool_of_a_user_is_theirs(spool, queuectl):
     assert as_nobody(spool, "config", "set", "events", "off").returncode == 0
     assert as_nobody(spool, "schedule", "remove", "hourly").returncode == 0
     assert of_others(spool) == []
+
+
+def environment_of(spool, queuectl, *words):
+    """What a job of root's, in the spool of a user, gets from root."""
+    id = queuectl(
+        "--spool", spool.path, *words, "-c", "true", cwd="/", HOME="/root", USER="root", LANG="C"
+    )
+    return queuectl.json("--spool", spool.path, "show", id.split()[-1], "--show-env")["env"]
+
+
+def test_root_gives_its_home_to_no_job_of_a_user(spool, queuectl):
+    env = environment_of(spool, queuectl, "enqueue")
+    assert env["LANG"] == "C"
+    assert "HOME" not in env
+    env = environment_of(spool, queuectl, "enqueue", "--export", "ALL")
+    assert env["LANG"] == "C"
+    assert not {"HOME", "USER"} & {*env}
+    assert environment_of(spool, queuectl, "enqueue", "--export", "HOME") == {"HOME": "/root"}
+
+    home = spool.at("home")
+    queuectl("--spool", spool.path, "enqueue", "--id", "a", "-c", "echo $HOME", cwd="/")
+    assert as_nobody(spool, "worker", "start", "--drain", HOME=home).returncode == 0
+    assert as_nobody(spool, "logs", "a").stdout == f"{home}\n"
+
+
+def test_a_schedule_of_root_for_a_user_has_no_home_of_root(spool, queuectl):
+    at = ["--spool", spool.path]
+    queuectl(*at, "schedule", "add", "a", "--every", "1h", "-c", "true", cwd="/", HOME="/root")
+
+    env = queuectl.json(*at, "schedule", "show", "a")["job"]["env"]
+    assert "PATH" in env
+    assert "HOME" not in env
+
+
+def test_root_sends_no_job_into_a_directory_that_its_user_cannot_enter(spool, queuectl, tmp_path):
+    at, private = ["--spool", spool.path], tmp_path / "private"
+    (private / "sub").mkdir(parents=True)
+    private.chmod(0o700)
+
+    said = queuectl.refusal(*at, "enqueue", "-c", "true", code=2, cwd=private / "sub")
+
+    assert f"the job would run in {private}/sub, which the spool's owner, user nobody" in said
+    assert "or give --cwd" in said
+    queuectl(*at, "enqueue", '{"command": "true", "cwd": "/"}', cwd=private / "sub")
+    queuectl(*at, "enqueue", "--cwd", str(private), "-c", "true", cwd=private / "sub")
 
 
 def test_what_root_runs_for_a_user_is_theirs_to_look_at(spool, queuectl):
