@@ -5,8 +5,9 @@ since 1970 in UTC, with microseconds that survive a round trip. Only this module
 turns text into them and back.
 
 Promises
-    seconds accepts 90, 1.5, "90", "90s", "10m", "1h30m", "2d", "1w".
-    instant accepts ISO 8601; a time without a zone is in the zone its caller names.
+    seconds accepts 90, 1.5, "90", "90s", "10m", "1h30m", "2d", "1w", and a timedelta.
+    instant accepts ISO 8601, and a datetime with a zone; a text without a zone is in the zone its
+    caller names.
 Raises
     ValueError with a reason for people.
 """
@@ -17,7 +18,7 @@ import functools
 import math
 import re
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 #: Seconds in one of each unit.
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -34,7 +35,9 @@ _PART = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 
 def seconds(value: object) -> float:
-    """Seconds from a number or a text such as "10m"; never negative, never NaN."""
+    """Seconds from a number, a timedelta or a text such as "10m"; never negative, never NaN."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be seconds, or a text such as "90s", "10m" or "1h30m"')
     result = _written(value) if isinstance(value, str) else value
@@ -67,22 +70,33 @@ def span(value: float) -> str:
 
 
 def instant(text: object, zone: tzinfo | None = UTC) -> float:
-    """The time that ISO 8601 `text` names; without a zone of its own it is in `zone` (None: this machine's)."""
-    if not isinstance(text, str):
-        raise ValueError('must be a time such as "2026-11-22T10:15:00Z"')
+    """The time that ISO 8601 `text`, or a datetime, names. A text without a zone is in `zone` (None: this machine's).
+
+    A time that the clocks skip is as much later as they are put forward. One that they show twice is the first.
+    """
+    moment = _moment(text)
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f'{text!r} is no time; write it as "2026-11-22T10:15:00Z"') from None
-    try:
-        if moment.tzinfo is None:
-            moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+        if moment.tzinfo is None and zone is not None:
+            moment = moment.replace(tzinfo=zone)
         epoch = round(moment.timestamp(), 6)
     except (OverflowError, OSError, ValueError):
         epoch = -1.0
     if not 0 <= epoch <= LATEST:
         raise ValueError(f"{text!r} is not between the years 1970 and 2199")
     return epoch
+
+
+def _moment(text: object) -> datetime:
+    if isinstance(text, datetime):
+        if text.utcoffset() is None:
+            raise ValueError(f"{text!r} names no zone; give it one, such as datetime.UTC")
+        return text
+    if not isinstance(text, str):
+        raise ValueError('must be a time such as "2026-11-22T10:15:00Z"')
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f'{text!r} is no time; write it as "2026-11-22T10:15:00Z"') from None
 
 
 def iso(epoch: float) -> str:

@@ -79,6 +79,12 @@ def test_a_time_without_a_zone_is_of_this_machine(queuectl, path):
     assert only_job(path)[0].startswith("20291231T220000.000000Z")
 
 
+def test_a_time_that_the_clocks_skip_is_not_made_earlier(queuectl, path):
+    queuectl("enqueue", "--run-at", "2027-03-28T02:30", "-c", "true", TZ="Europe/Berlin")
+
+    assert only_job(path)[0].startswith("20270328T013000.000000Z")
+
+
 @pytest.mark.parametrize(
     ("export", "expected"),
     [

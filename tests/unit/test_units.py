@@ -1,6 +1,8 @@
 """Durations and times."""
 
-from datetime import timedelta, timezone
+import time
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -51,6 +53,8 @@ def test_a_duration_is_seconds_or_a_text_with_units(text, seconds):
         -1,
         10**400,
         "9" * 200,
+        timedelta(seconds=-1),
+        timedelta.max,
     ],
 )
 def test_what_is_no_duration_is_refused(text):
@@ -85,6 +89,71 @@ def test_a_time_without_a_zone_is_in_the_zone_that_its_reader_names():
     assert units.instant("1970-01-02") == 86400
 
 
+@pytest.fixture
+def local_zone(monkeypatch):
+    """Sets the zone of this process."""
+
+    def set_zone(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+BERLIN, LORD_HOWE, APIA = "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia"
+
+LOCAL = [
+    # A skipped hour, half an hour, and a day: as much later as the clocks are put forward.
+    (BERLIN, "2027-03-28T01:59", "2027-03-28T01:59+01:00"),
+    (BERLIN, "2027-03-28T02:00", "2027-03-28T03:00+02:00"),
+    (BERLIN, "2027-03-28T02:30", "2027-03-28T03:30+02:00"),
+    (BERLIN, "2027-03-28T03:00", "2027-03-28T03:00+02:00"),
+    (LORD_HOWE, "2026-10-04T02:15", "2026-10-04T02:45+11:00"),
+    (APIA, "2011-12-30T12:00", "2011-12-31T12:00+14:00"),
+    # An hour that comes twice: the first.
+    (BERLIN, "2027-10-31T01:59", "2027-10-31T01:59+02:00"),
+    (BERLIN, "2027-10-31T02:30", "2027-10-31T02:30+02:00"),
+    (BERLIN, "2027-10-31T03:00", "2027-10-31T03:00+01:00"),
+    # A zone in the text counts, whatever the clocks show.
+    (BERLIN, "2027-03-28T02:30+01:00", "2027-03-28T03:30+02:00"),
+    (BERLIN, "2027-03-28T01:30Z", "2027-03-28T03:30+02:00"),
+]
+
+
+@pytest.mark.parametrize(("zone", "text", "expected"), LOCAL)
+def test_a_local_time_is_never_earlier_than_it_says(zone, text, expected, local_zone):
+    local_zone(zone)
+
+    assert units.instant(text, None) == units.instant(expected)
+    assert units.instant(text, ZoneInfo(zone)) == units.instant(expected)
+
+
+def test_times_of_python_are_times():
+    assert units.seconds(timedelta(minutes=1, milliseconds=500)) == 60.5
+    assert units.instant(datetime(1970, 1, 2, tzinfo=UTC)) == 86400
+    assert units.instant(datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))) == 0
+    assert units.instant(datetime(2027, 3, 28, 2, 30, tzinfo=ZoneInfo(BERLIN))) == units.instant(
+        "2027-03-28T03:30+02:00"
+    )
+
+
+class Zoneless(tzinfo):
+    def utcoffset(self, _):
+        return None
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(2027, 1, 1), datetime(2027, 1, 1, tzinfo=Zoneless())],  # noqa: DTZ001
+)
+@pytest.mark.parametrize("zone", [None, UTC])
+def test_a_datetime_without_a_zone_is_refused(moment, zone):
+    with pytest.raises(ValueError, match="names no zone"):
+        units.instant(moment, zone)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -97,6 +166,9 @@ def test_a_time_without_a_zone_is_in_the_zone_that_its_reader_names():
         5,
         None,
         True,
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+        datetime(2027, 1, 1).date(),  # noqa: DTZ001
     ],
 )
 def test_what_is_no_time_is_refused(text):
