@@ -19,9 +19,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
+from queuectl import host
 from queuectl.errors import InvalidSchedule
 
 #: Characters of the longest cron expression.
@@ -41,12 +44,110 @@ NICKNAMES = {
 _DAY = 86400
 
 
+class Field(NamedTuple):
+    """A field of an expression: its numbers from `low` to `high`, their names, and the unit of an interval."""
+
+    name: str
+    low: int
+    high: int
+    words: tuple[str, ...] = ()
+    unit: str = ""
+
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+#: The fields in their order. A weekday may be 7 as well: another word for 0.
+FIELDS = (
+    Field("second", 0, 59, unit="s"),
+    Field("minute", 0, 59, unit="m"),
+    Field("hour", 0, 23, unit="h"),
+    Field("day", 1, 31, unit="d"),
+    Field("month", 1, 12, _MONTHS),
+    Field("weekday", 0, 6, _WEEKDAYS),
+)
+
+_HINT = (
+    "write five fields, such as '*/5 * * * *': minute, hour, day, month, weekday; "
+    "with six the first is the second"
+)
+
+#: A part of a field: all, one, or a range, and perhaps a step. What is none, such as L or MON#1, cronsim judges.
+_PART = re.compile(r"(?:(\*)|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?")
+
+#: A year, or a range of years.
+_YEAR = re.compile(r"(?:19|20|21)\d\d(?:[-,/].*)?", re.ASCII)
+
+
 def check(text: str) -> None:
     """Refuse what is no cron expression, or one that names no time."""
     if len(text) > LONGEST:
         raise InvalidSchedule(f"cron: has {len(text)} characters, and {LONGEST} are the most")
+    if not _plain(text).startswith("@"):
+        _check_fields(text)
     if next(_days(text, datetime(2000, 1, 1)), None) is None:  # noqa: DTZ001  the zone comes later
         raise InvalidSchedule(f"cron: {text!r} never happens")
+
+
+def _check_fields(text: str) -> None:
+    given = _plain(text).upper().split()
+    if len(given) == 6 and _YEAR.fullmatch(given[5]):
+        raise InvalidSchedule(f"cron: {text!r} ends in a year; leave it out, all years are meant")
+    if len(given) == 7:
+        raise InvalidSchedule(f"cron: {text!r} has 7 fields, and none is for years; {_HINT}")
+    if len(given) not in (5, 6):
+        raise InvalidSchedule(f"cron: {text!r}: wrong number of fields, {len(given)}; {_HINT}")
+    for field, parts in zip(FIELDS[-len(given) :], given, strict=True):
+        for part in parts.split(","):
+            if why := _fault(field, part):
+                raise InvalidSchedule(f"cron: {field.name} {part!r} {why}")
+
+
+def _fault(field: Field, part: str) -> str | None:
+    """What is wrong with a part of a field, and the cure."""
+    if part == "?":
+        return "means nothing here; write *"
+    match = _PART.fullmatch(part)
+    if match is None:
+        return None
+    words = [word for word in match.group(2, 3) if word]
+    ends = [number for word in words if (number := _number(field, word)) is not None]
+    if len(ends) < len(words):
+        names = f", nor from {field.words[0]} to {field.words[-1]}" if field.words else ""
+        return f"is not from {field.low} to {field.high}{names}"
+    if len(ends) == 2 and ends[1] < ends[0]:
+        return f"ends before it begins; write {_split(field, *words)}"
+    return _fault_of_step(field, ends, match[4]) if match[4] else None
+
+
+def _fault_of_step(field: Field, ends: list[int], text: str) -> str | None:
+    """What is wrong with the step of a range; one without a second end goes on to the end of its field."""
+    step = int(text)
+    first, last = ends if len(ends) == 2 else (field.low, field.high)
+    if step == 0:
+        return "has a step of 0; write 1 or more"
+    if step <= max(1, last - first):
+        return None
+    cure = "name the numbers" if ends or not field.unit else f"use every {step}{field.unit}"
+    return f"has a step beyond {first}-{last}; {cure}"
+
+
+def _number(field: Field, word: str) -> int | None:
+    if word in field.words:
+        return field.words.index(word) + field.low
+    if not word.isdecimal() or not field.low <= int(word) <= field.high + (field.name == "weekday"):
+        return None
+    return int(word)
+
+
+def _split(field: Field, first: str, last: str) -> str:
+    """A range that goes round the end of the field, as two."""
+    if field.name == "weekday" and first == "7":
+        return f"0-{last}"
+    by_name = first in field.words
+    high, low = (field.words[-1], field.words[0]) if by_name else (str(field.high), str(field.low))
+    ends = (first if first == high else f"{first}-{high}", last if last == low else f"{low}-{last}")
+    return ",".join(ends)
 
 
 @functools.lru_cache(maxsize=64)
@@ -54,6 +155,10 @@ def zone(name: str) -> tzinfo:
     """The time zone of this name."""
     if name == "UTC":
         return UTC  # also where there is no data of zones
+    if host.is_private_zone(name):
+        raise InvalidSchedule(
+            f"zone: {name!r} is not the same on every host; name the place, such as Europe/Berlin"
+        )
     import zoneinfo
 
     try:
@@ -90,11 +195,27 @@ def _days(text: str, after: datetime) -> Iterator[datetime]:
     try:
         walk = cronsim.CronSim(text, after)
     except (cronsim.CronSimError, ValueError, AssertionError) as error:
-        hint = "write five fields, such as '*/5 * * * *': minute, hour, day, month, weekday; with six the first is the second"
+        if _is_missing_day(text, str(error)):
+            raise InvalidSchedule(
+                f"cron: {text!r} never happens: none of its months has such a day"
+            ) from None
         raise InvalidSchedule(
-            f"cron: {text!r}: {str(error).lower() or 'cannot be read'}; {hint}"
+            f"cron: {text!r}: {str(error).lower() or 'cannot be read'}; {_HINT}"
         ) from None
     return iter(walk)
+
+
+def _is_missing_day(text: str, error: str) -> bool:
+    """Whether cronsim refuses a day only because of the months, such as February 30."""
+    import cronsim
+
+    fields = text.split()
+    fields[-2] = "*"
+    try:
+        cronsim.CronSim(" ".join(fields), datetime(2000, 1, 1))  # noqa: DTZ001
+    except (cronsim.CronSimError, ValueError, AssertionError):
+        return False
+    return error == "Bad day-of-month"
 
 
 def _wall(moment: int, where: tzinfo) -> datetime:

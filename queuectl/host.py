@@ -80,6 +80,16 @@ def _space() -> str:
         return "0"
 
 
+#: Zones that each machine understands in its own way, or that only some machines have.
+_PRIVATE_ZONES = ("localtime", "posixrules", "Factory")
+_PRIVATE_ZONE_TREES = ("posix/", "right/")
+
+
+def is_private_zone(name: str) -> bool:
+    """Whether other hosts may have no time zone of this name, or another one."""
+    return name in _PRIVATE_ZONES or name.startswith(_PRIVATE_ZONE_TREES)
+
+
 def zone() -> str | None:
     """The name of the time zone of this process, such as "Europe/Berlin"; None if it has none that others would know."""
     import zoneinfo
@@ -92,7 +102,7 @@ def zone() -> str | None:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return None
-    return name
+    return None if is_private_zone(name) else name
 
 
 def is_shared(path: str) -> bool:

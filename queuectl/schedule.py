@@ -220,7 +220,13 @@ def ticks(schedule: Schedule, after: int) -> Iterator[int]:
 
 def following(schedule: Schedule, after: int) -> int | None:
     """The first tick after a time; None: there is none in fifty years."""
-    return next((tick for tick in ticks(schedule, after) if tick <= units.LATEST), None)
+    return next(iter(upcoming(schedule, after, 1)), None)
+
+
+def upcoming(schedule: Schedule, after: int, count: int) -> list[int]:
+    """The first ticks after a time, `count` at most."""
+    within = itertools.takewhile(lambda tick: tick <= units.LATEST, ticks(schedule, after))
+    return list(itertools.islice(within, count))
 
 
 # -- what is due

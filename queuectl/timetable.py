@@ -103,17 +103,20 @@ def find(spool: Spool, name: str) -> Kept:
 # -- what people do to schedules
 
 
-def add(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> None:
-    """Add a schedule, or its JSON object; it ticks from now on. A `cron` without `zone` is in the zone of this machine."""
+def add(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> Schedule:
+    """Add a schedule, or its JSON object, and answer it; it ticks from now on.
+
+    A `cron` without `zone` is in the zone of this machine.
+    """
     rules.check_name(name)
-    data = _checked(spool.make(), name, schedule)
+    found = _checked(spool.make(), name, schedule)
     spool.need(PLACE)
     disk.sync(spool.path)
     if any(disk.is_there(spool.at(Kept(name, end).file)) for end in (ACTIVE, PAUSED)):
         raise ScheduleTaken(name)
     forget(spool, name)
     temporary = spool.temporary()
-    disk.write(temporary, data)
+    disk.write(temporary, found.to_bytes())
     try:
         # A link, not a rename: of two who add one name, one is told that it is taken.
         if not disk.link(temporary, spool.at(Kept(name, ACTIVE).file)):
@@ -123,10 +126,11 @@ def add(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> None
         disk.unlink(temporary)
     disk.sync(spool.at(PLACE))
     spool.ring()
+    return found
 
 
-def _checked(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> bytes:
-    """What to write for a schedule that begins now; one that a program made by itself is checked, too."""
+def _checked(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> Schedule:
+    """A schedule that begins now; one that a program made by itself is checked, too."""
     record = schedule.to_dict() if isinstance(schedule, Schedule) else dict(schedule)
     if record.get("cron") is not None and record.get("zone") is None:
         record["zone"] = host.zone()
@@ -145,7 +149,7 @@ def _checked(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) ->
         raise InvalidSchedule(
             f"has {largest} bytes and the limit is {most}; put its data into a file, or set max_job_size"
         )
-    return found.to_bytes()
+    return found
 
 
 def remove(spool: Spool, name: str) -> None:
@@ -302,9 +306,5 @@ def full_record(spool: Spool, kept: Kept, count: int) -> dict[str, Any]:
     job = from_dict(dict(found.job)).to_dict()
     if "env" in job:
         job["env"] = dict.fromkeys(job["env"])
-    ticks: list[str] = []
-    after: int | None = since(spool, kept.name, found)
-    while after is not None and len(ticks) < count:
-        after = rules.following(found, after)
-        ticks += [] if after is None else [units.iso(after)]
-    return {**shown, "next": ticks, "job": job}
+    ticks = rules.upcoming(found, since(spool, kept.name, found), count)
+    return {**shown, "next": [units.iso(tick) for tick in ticks], "job": job}

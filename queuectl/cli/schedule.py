@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
 
-from queuectl import render, timetable, units
+from queuectl import cron, render, timetable
+from queuectl import schedule as rules
 from queuectl.cli import Group, complete, show
 from queuectl.cli.enqueue import enqueue_
 from queuectl.cli.fields import Words, complete_job, read_flags, read_record
 from queuectl.errors import InvalidJob
-from queuectl.schedule import TICKS_OWN
+from queuectl.schedule import TICKS_OWN, Schedule
 from queuectl.spool import Spool
 from queuectl.strict import kind
 
@@ -21,8 +23,8 @@ SHARED = (
     "success_codes", "no_retry_codes", "retry_after_codes",
 )  # fmt: skip
 
-#: The ticks that `show` foretells.
-FORETOLD = 5
+#: The ticks that `show` foretells, and `add`.
+FORETOLD, TOLD = 5, 3
 
 
 @click.group("schedule", cls=Group)
@@ -89,12 +91,18 @@ def add(
     if own := next((key for key in TICKS_OWN if key in record), None):
         raise InvalidJob("comes with each tick; leave it out", own)
     template = complete_job(record, read_flags(spool, {**flags, "run_at": None})).to_dict()
-    timetable.add(
-        spool,
-        schedule,
-        {**{key: value for key, value in rule.items() if value is not None}, "job": template},
-    )
+    rule = {key: value for key, value in rule.items() if value is not None}
+    added = timetable.add(spool, schedule, {**rule, "job": template})
     click.echo(f"{schedule} added")
+    _foretell(added)
+
+
+def _foretell(schedule: Schedule) -> None:
+    """Say on stderr when a new schedule ticks, as the clocks of its zone show it."""
+    zone = cron.zone(schedule.zone or "UTC")
+    ticks = rules.upcoming(schedule, schedule.created_at or 0, TOLD)
+    shown = [datetime.fromtimestamp(tick, zone).isoformat() for tick in ticks]
+    click.echo(f"queuectl: next: {', '.join(shown) or 'never'}", err=True)
 
 
 # The same options as those of enqueue, with the same help.

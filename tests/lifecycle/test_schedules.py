@@ -231,7 +231,7 @@ def test_refusals_say_why_and_change_nothing(queuectl, path):
     assert "an interval has none" in queuectl.refusal(
         "schedule", "add", "b", "--every", "1h", "--zone", "UTC", "-c", "true", code=2
     )
-    assert "bad minute" in queuectl.refusal(
+    assert "minute '99' is not from 0 to 59" in queuectl.refusal(
         "schedule", "add", "b", "--cron", "99 * * * *", "-c", "true", code=2
     )
     assert "no time zone" in queuectl.refusal(
@@ -254,6 +254,20 @@ def test_refusals_say_why_and_change_nothing(queuectl, path):
     (path / "schedules" / "bad.json").write_text("{")
     assert "bad.json" in queuectl.refusal("schedule", "run", "bad", code=1)
     assert "bad.json" in queuectl("doctor", code=1)
+
+
+def test_whoever_adds_a_schedule_sees_its_next_ticks(queuectl):
+    cron = ["--cron", "30 2 1 1 *", "--zone", "Asia/Kathmandu"]
+    done = queuectl.run("schedule", "add", "a", *cron, "-c", "true")
+
+    assert done.stdout == "a added\n"
+    assert re.fullmatch(
+        r"queuectl: next: (20\d\d-01-01T02:30:00\+05:45(, )?){3}", done.stderr.strip()
+    )
+    done = queuectl.run("schedule", "add", "b", "--every", "1h", "-c", "true")
+    assert len(re.findall(r"20[-\dT:]+\+00:00", done.stderr)) == 3
+    done = queuectl.run("schedule", "add", "c", "--every", "36000d", "-c", "true")
+    assert len(re.findall(r"21[-\dT:]+\+00:00", done.stderr)) == 1
 
 
 def test_pausing_resuming_and_removing_are_said(queuectl, path):

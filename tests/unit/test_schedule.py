@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from queuectl import host
 from queuectl import schedule as rules
 from queuectl.errors import InvalidSchedule
 from queuectl.filename import Name, decode, encode
@@ -463,8 +465,8 @@ REFUSED = [
     ({"job": {**JOB, "after": ["x"]}, "every": 5}, "after: a job that comes again"),
     ({"job": JOB, "cron": 5}, "cron: must be a string"),
     ({"job": JOB, "cron": ""}, "number of fields"),
-    ({"job": JOB, "cron": "61 * * * *"}, "bad minute"),
-    ({"job": JOB, "cron": "0 0 31 2 *"}, "bad day-of-month"),
+    ({"job": JOB, "cron": "61 * * * *"}, "minute '61' is not from 0 to 59"),
+    ({"job": JOB, "cron": "0 0 31 2 *"}, "never happens: none of its months has such a day"),
     ({"job": JOB, "cron": "* * */20 * 1L"}, "never happens"),
     ({"job": JOB, "cron": "@reboot"}, "@daily"),
     ({"job": JOB, "cron": "0 0 " + "1," * 100 + "1 * *"}, "200 are the most"),
@@ -491,6 +493,84 @@ def test_what_is_no_schedule_is_refused_with_the_reason(record, why):
         parse(json.dumps(record).encode())
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+#: What a field of an expression cannot say, and the cure.
+FAULTS = [
+    # A step that leaves only the first: it looks like an interval, and is none.
+    ("*/60 * * * *", "minute '*/60' has a step beyond 0-59; use every 60m"),
+    ("*/90 * * * *", "minute '*/90' has a step beyond 0-59; use every 90m"),
+    ("*/60 * * * * *", "second '*/60' has a step beyond 0-59; use every 60s"),
+    ("0 */24 * * *", "hour '*/24' has a step beyond 0-23; use every 24h"),
+    ("0 0 */40 * *", "day '*/40' has a step beyond 1-31; use every 40d"),
+    ("0 0 1 */13 *", "month '*/13' has a step beyond 1-12; name the numbers"),
+    ("0 0 * * */7", "weekday '*/7' has a step beyond 0-6; name the numbers"),
+    ("5/90 * * * *", "minute '5/90' has a step beyond 0-59; name the numbers"),
+    ("0,10-20/30 * * * *", "minute '10-20/30' has a step beyond 10-20; name the numbers"),
+    ("*/0 * * * *", "minute '*/0' has a step of 0; write 1 or more"),
+    # A range that goes round the end of its field.
+    ("0 0 * * fri-mon", "weekday 'FRI-MON' ends before it begins; write FRI-SAT,SUN-MON"),
+    ("0 0 * * sat-sun", "weekday 'SAT-SUN' ends before it begins; write SAT,SUN"),
+    ("0 0 * * 5-1", "weekday '5-1' ends before it begins; write 5-6,0-1"),
+    ("0 0 * * 7-2", "weekday '7-2' ends before it begins; write 0-2"),
+    ("0 22-2 * * *", "hour '22-2' ends before it begins; write 22-23,0-2"),
+    ("0 0 1 nov-feb *", "month 'NOV-FEB' ends before it begins; write NOV-DEC,JAN-FEB"),
+    ("0 0 28-3 * *", "day '28-3' ends before it begins; write 28-31,1-3"),
+    # What other crons have.
+    ("0 0 ? * 1", "day '?' means nothing here; write *"),
+    ("0 0 1 * ?", "weekday '?' means nothing here; write *"),
+    ("0 0 1 1 * 2027", "ends in a year; leave it out"),
+    ("0 0 1 1 * 2027-2030", "ends in a year; leave it out"),
+    ("0 0 1 1 * 2027,2028", "ends in a year; leave it out"),
+    ("0 0 0 1 1 ? 2027", "has 7 fields, and none is for years"),
+    ("0 0 * *", "wrong number of fields, 4"),
+    # What is no number of the field, or no day of the month.
+    ("0 24 * * *", "hour '24' is not from 0 to 23"),
+    ("0 0 0 * *", "day '0' is not from 1 to 31"),
+    ("0 0 1 foo *", "month 'FOO' is not from 1 to 12, nor from JAN to DEC"),
+    ("0 0 * * 8", "weekday '8' is not from 0 to 6, nor from SUN to SAT"),
+    ("0 0 30 2 *", "never happens: none of its months has such a day"),
+    ("0 0 30,31 2 *", "never happens: none of its months has such a day"),
+    ("0 0 31 4,6,9,11 *", "never happens: none of its months has such a day"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), FAULTS)
+def test_a_fault_of_an_expression_is_called_by_its_name(text, why):
+    with pytest.raises(InvalidSchedule, match=f"^cron: .*{re.escape(why)}"):
+        cron(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*/59 * * * *",
+        "*/7 */23 */30 */11 */6",
+        "30/30 * * * *",
+        "10-20/10 * * * *",
+        "5-5/1 * * * *",
+        "0 0 * * 5-7",
+        "0 0 * * 7",
+        "0 0 29 2 *",
+        "0 0 30 1,2 *",
+        "0 0 30 2 MON",
+        "0 0 L,1 * FRI#2,5L",
+        "0 0 LW * *",
+        "0 0 0 1 jan mon-fri",
+    ],
+)
+def test_what_is_rare_is_no_fault(text):
+    assert following(cron(text), at("2026-11-22T10:15"))
+
+
+@pytest.mark.parametrize(
+    "name", ["localtime", "posixrules", "Factory", "right/UTC", "posix/Europe/Berlin"]
+)
+def test_a_zone_that_hosts_do_not_share_is_refused(name, monkeypatch):
+    with pytest.raises(InvalidSchedule, match=f"zone: '{name}' is not the same on every host"):
+        cron("@daily", name)
+    monkeypatch.setenv("TZ", f":{name}")
+    assert host.zone() is None
 
 
 @pytest.mark.parametrize(
