@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from queuectl import cron, render, timetable
+from queuectl import cron, render, timetable, units
 from queuectl import schedule as rules
 from queuectl.cli import Group, complete, show
 from queuectl.cli.enqueue import enqueue_
