@@ -139,5 +139,6 @@ def _give_back(spool: Spool, child: str) -> None:
         # hook for the end of its note: so that comes last.
         disk.rename(f"{directory}/{note}", spool.at("hooks", "due", note))
     if notes:
-        processes.end_each(lambda: processes.carrying({f"{VARIABLE}={child}".encode()}), 0)
+        run = {f"{VARIABLE}={child}".encode()}
+        processes.end_each(lambda: processes.carrying(run, spool.path), 0)
     disk.remove(directory)

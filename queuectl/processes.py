@@ -1,7 +1,9 @@
 """The processes of this host that belong to a worker: those that carry its name in their environment.
 
 A command inherits QUEUECTL_WORKER, and so do its children, also those that left its
-process group. That is how the commands of a dead worker are found.
+process group. That is how the commands of a dead worker are found. A copy of a spool
+names the same workers and jobs, so a search on behalf of a spool leaves out the
+processes of another one: QUEUECTL_SPOOL says which.
 
 Leaves to others
     whether the worker is dead (liveness); when to end them (recovery).
@@ -24,18 +26,59 @@ KILL_PATIENCE = 5
 _PAUSE = 0.01
 
 
-def of_worker(worker: str, run: tuple[str, int] | None = None) -> list[int]:
-    """The ids of the processes that a worker started; with `run`, an id and an attempt, only those of that run."""
+def of_worker(
+    worker: str, run: tuple[str, int] | None = None, spool: str | None = None
+) -> list[int]:
+    """The ids of the processes that a worker started; `spool` as in `carrying`.
+
+    With `run`, an id and an attempt, only those of that run.
+    """
     wanted = {f"QUEUECTL_WORKER={worker}".encode()}
     if run:
         wanted |= {f"QUEUECTL_JOB_ID={run[0]}".encode(), f"QUEUECTL_ATTEMPT={run[1]}".encode()}
-    return carrying(wanted)
+    return carrying(wanted, spool)
 
 
-def carrying(wanted: set[bytes]) -> list[int]:
-    """The ids of the processes that have these variables, NAME=VALUE each, in the environment that they were started with."""
+def carrying(wanted: set[bytes], spool: str | None = None) -> list[int]:
+    """The ids of the processes that were started with these variables, NAME=VALUE each.
+
+    With `spool`, the path of one, those of another spool are not among them.
+    """
     found = _by_proc(wanted) if sys.platform == "linux" else _by_ps(wanted)
-    return [pid for pid in found if pid != os.getpid()]
+    return [
+        pid for pid in found if pid != os.getpid() and not (spool and _is_foreign(str(pid), spool))
+    ]
+
+
+def _is_foreign(pid: str, spool: str) -> bool:
+    """Whether a process was started for a spool that is another directory than the one at `spool`.
+
+    One whose spool is gone is not: it was moved, or a copy has taken its place.
+    """
+    path = _variable(pid, b"QUEUECTL_SPOOL=")
+    if not path.startswith(b"/"):
+        return False
+    try:
+        theirs = _directory(pid, path)
+        return not os.path.samestat(os.stat(spool), theirs)
+    except OSError:
+        return False
+
+
+def _directory(pid: str, path: bytes) -> os.stat_result:
+    """What a process finds at `path`: in a container that may be another directory than here."""
+    if sys.platform == "linux":
+        try:
+            return os.stat(b"/proc/%b/root%b" % (pid.encode(), path))
+        except PermissionError:
+            pass
+    return os.stat(path)
+
+
+def _variable(pid: str, head: bytes) -> bytes:
+    """The value of the variable that `head`, NAME=, begins in the environment of a process; else nothing."""
+    words = _environment(pid) if sys.platform == "linux" else _words(pid)
+    return next((word.removeprefix(head) for word in words if word.startswith(head)), b"")
 
 
 def children(parent: int) -> list[int]:
@@ -62,12 +105,21 @@ def _environment(pid: str) -> set[bytes]:
 
 
 def _by_ps(wanted: set[bytes]) -> list[int]:
+    found = (line.split() for line in _ps("-A", "pid=,command=").splitlines())
+    return [int(words[0]) for words in found if wanted <= set(words)]
+
+
+def _words(pid: str) -> list[bytes]:
+    """The words and variables that ps shows of a process; a value with a space in it is cut."""
+    return _ps(f"-p{pid}", "command=").split()
+
+
+def _ps(which: str, columns: str) -> bytes:
     import subprocess
 
-    listing = subprocess.run(
-        ["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True, check=False
+    return subprocess.run(
+        ["ps", which, "-E", "-ww", "-o", columns], capture_output=True, check=False
     ).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if wanted <= set(line.split())]
 
 
 def now() -> float:
@@ -123,9 +175,15 @@ def _status(pid: str) -> list[bytes]:
         return []
 
 
-def end_all(worker: str, grace: float, run: tuple[str, int] | None = None) -> bool:
-    """End every process of a worker, or of one run: TERM, and KILL after `grace` seconds. False: some are still there."""
-    return end_each(lambda: of_worker(worker, run), grace)
+def end_all(
+    worker: str, grace: float, run: tuple[str, int] | None = None, spool: str | None = None
+) -> bool:
+    """End every process of a worker, or of one run: TERM, and KILL after `grace` seconds.
+
+    `spool` as in `carrying`; a worker that ends its own processes needs none. False: some are
+    still there.
+    """
+    return end_each(lambda: of_worker(worker, run, spool), grace)
 
 
 def end_each(find: Callable[[], list[int]], grace: float) -> bool:
@@ -143,9 +201,9 @@ def end_each(find: Callable[[], list[int]], grace: float) -> bool:
     return not left
 
 
-def terminate(worker: str, run: tuple[str, int]) -> None:
-    """Ask every process of a worker's run to end, and wait for none."""
-    _signal(of_worker(worker, run), signal.SIGTERM)
+def terminate(worker: str, run: tuple[str, int], spool: str) -> None:
+    """Ask every process of a worker's run in a spool to end, and wait for none."""
+    _signal(of_worker(worker, run, spool), signal.SIGTERM)
 
 
 def kill(pid: int) -> None:

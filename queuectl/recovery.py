@@ -83,7 +83,7 @@ def rescue(
     # All their commands have the same grace, not one after the other: our own workers wait for it.
     for worker, record in dead.items():
         for run in _runs(spool.held_by(worker)) if _has_processes_here(spool, record) else ():
-            processes.terminate(worker, run)
+            processes.terminate(worker, run, spool.path)
     deadline = time.monotonic() + ORPHAN_GRACE
     _each(list(dead), move_on, complain)
     return rescued
@@ -151,7 +151,7 @@ def rescue_worker(
     held = spool.held_by(worker)
     runs = _runs(held)
     if _has_processes_here(spool, record) and not all(
-        processes.end_all(worker, grace, run) for run in runs
+        processes.end_all(worker, grace, run, spool.path) for run in runs
     ):
         return []  # a command that not even KILL ends yet: its job must not run beside it; look again later
     rescued = move_on(spool, worker, died=True)

@@ -126,7 +126,7 @@ class Workers:
             for name in (
                 os.listdir(self.spool / "workers") if (self.spool / "workers").is_dir() else ()
             ):
-                processes.end_all(name.rpartition(".")[0], 0)
+                processes.end_all(name.rpartition(".")[0], 0, spool=str(self.spool))
 
     def kill(self) -> None:
         """SIGKILL the supervisor and all its workers at once."""

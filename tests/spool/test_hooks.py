@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -357,6 +358,30 @@ def test_what_a_child_left_that_died_is_put_back_and_its_hook_ended(spool, put, 
     assert os.listdir(path / "hooks" / "running") == []
     hook = int((tmp_path / "pid").read_text())
     until(lambda: not host.is_running(hook))
+
+
+def test_in_a_copy_of_a_spool_the_hook_that_runs_for_the_original_is_left_alone(
+    spool, put, path, tmp_path
+):
+    put("dead", f"echo $$ > {tmp_path}/pid; exec sleep 60")
+    hooks.note(spool, finish(spool, "a", "dead"))
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        Calls(spool, "super-1-abc", Log(2, "json")).run()
+    try:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        shutil.copytree(path, tmp_path / "copy", symlinks=True)
+        copy = Spool(tmp_path / "copy")
+
+        porter.recover(copy, liveness.Observer(copy))
+
+        assert len(due(tmp_path / "copy")) == 1
+        assert host.is_running(int((tmp_path / "pid").read_text()))
+    finally:
+        os.killpg(pid, signal.SIGKILL)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_what_the_child_of_a_living_supervisor_has_is_left_alone(spool, path):

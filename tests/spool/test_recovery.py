@@ -4,12 +4,13 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from queuectl import disk, host, liveness, lookup, recovery
+from queuectl import Spool, disk, host, liveness, lookup, recovery
 from queuectl.processes import of_worker
 from tests.support import ids_in, names, until
 
@@ -226,6 +227,99 @@ def test_a_dead_workers_commands_are_ended_before_its_jobs_go_on(spool, path, wo
 
     assert orphan.wait(10) < 0
     assert ids_in(path, "failed") == ["a"]
+
+
+@pytest.fixture
+def command(worker):
+    """Start the command of a run of job a, for the spool at a path; its process is ended at last."""
+    started = []
+
+    def start(spool, **options):
+        run = {"QUEUECTL_WORKER": worker.worker, "QUEUECTL_JOB_ID": "a", "QUEUECTL_ATTEMPT": "1"}
+        named = {} if spool is None else {"QUEUECTL_SPOOL": str(spool)}
+        words = [sys.executable, "-c", SLEEPER]
+        started.append(subprocess.Popen(words, env={**os.environ, **run, **named}, **options))
+        until(lambda: of_worker(worker.worker) == [started[-1].pid])
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_the_command_of_another_spool_is_left_alone_by_the_rescue_in_a_copy(
+    spool, path, worker, command, tmp_path
+):
+    claim(spool, worker)
+    shutil.copytree(path, tmp_path / "copy")
+    process = command(path)
+
+    copy = Spool(tmp_path / "copy")
+    [rescued] = recovery.rescue(copy, liveness.Observer(copy))
+
+    assert (rescued.id, copy.state_of("a"), spool.state_of("a")) == ("a", "failed", "processing")
+    assert process.poll() is None
+
+
+def renamed(spool, path, tmp_path):
+    """The spool has another name since the command began."""
+    path.rename(tmp_path / "moved")
+    return path, tmp_path / "moved"
+
+
+def restored(spool, path, tmp_path):
+    """A copy has taken the place of the spool for which the command began."""
+    shutil.copytree(path, tmp_path / "copy")
+    shutil.rmtree(path)
+    (tmp_path / "copy").rename(path)
+    return path, path
+
+
+def linked(spool, path, tmp_path):
+    """The command was started by way of a symbolic link."""
+    (tmp_path / "link").symlink_to(path)
+    return tmp_path / "link", path
+
+
+def unnamed(spool, path, tmp_path):
+    """The command does not say for which spool it runs."""
+    return None, path
+
+
+@pytest.mark.parametrize("change", [renamed, restored, linked, unnamed])
+def test_an_orphan_is_ended_by_whatever_name_its_spool_goes(
+    spool, path, worker, command, tmp_path, change
+):
+    claim(spool, worker)
+    die(spool)
+    theirs, ours = change(spool, path, tmp_path)
+    process = command(theirs)
+
+    here = Spool(ours)
+    recovery.rescue(here, liveness.Observer(here))
+
+    assert process.wait(10) < 0
+    assert here.state_of("a") == "failed"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount")
+def test_in_a_container_a_path_means_what_the_container_mounts_there(
+    spool, path, worker, command, tmp_path
+):
+    claim(spool, worker)
+    die(spool)
+    (tmp_path / "other").mkdir()
+    enter = f"mount --bind {path} {tmp_path}/other && exec {sys.executable} -c '{SLEEPER}'"
+    run = {"QUEUECTL_WORKER": worker.worker, "QUEUECTL_JOB_ID": "a", "QUEUECTL_ATTEMPT": "1"}
+    env = {**os.environ, **run, "QUEUECTL_SPOOL": str(tmp_path / "other")}
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", enter], env=env)
+    mounted = f"/proc/{process.pid}/root{tmp_path}/other/spool.json"
+    until(lambda: os.path.exists(mounted))
+
+    recovery.rescue(spool, liveness.Observer(spool))
+
+    assert process.wait(10) < 0
 
 
 def test_a_job_whose_command_nothing_can_end_yet_does_not_run_beside_it(
