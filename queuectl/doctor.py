@@ -16,12 +16,13 @@ Raises
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 from queuectl import config, disk, host, ids, liveness, probe, renewal, results
-from queuectl.errors import InvalidJob, Locked, QueuectlError, ScheduleDamaged
+from queuectl.errors import IdTaken, InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
 from queuectl.spool import Spool
@@ -174,20 +175,50 @@ def stillborn(spool: Spool) -> Iterator[Finding]:
 
 
 def duplicates(spool: Spool) -> Iterator[Finding]:
-    """Ids with more than one file: somebody made a copy."""
-    first: dict[str, Entry] = {}
-    for state in reversed(STATES):
-        for entry in spool.entries(state):
-            kept = first.setdefault(entry.name.id, entry)
-            if kept is not entry and len({e.file for e in spool.entries_of(entry.name.id)}) > 1:
-                what = f"job {entry.name.id} is in {kept.file} and in {entry.file}"
-                why = f"a copy: the job {entry.name.id} is in {kept.file}"
-                yield Finding(
-                    "duplicates",
-                    what,
-                    "--fix sets the earlier one aside in rejected/",
-                    partial(spool.reject, entry.file, why),
-                )
+    """Ids with more than one file: somebody made a copy, or copied the spool while it was in use."""
+    seen, told = set[str](), set[str]()
+    for entry in _all(spool):
+        id = entry.name.id
+        if id in seen and id not in told:
+            told.add(id)
+            *others, kept = sorted(_places(spool, id), key=_progress) or [entry]
+            yield from (_duplicate(spool, kept, other) for other in others)
+        seen.add(id)
+
+
+def _places(spool: Spool, id: str) -> list[Entry]:
+    """The files of a job that are there at one moment: a name that is gone never comes back."""
+    found = list({entry.file: entry for entry in spool.entries_of(id)}.values())
+    for _ in range(2):
+        found = [entry for entry in found if disk.is_there(spool.at(entry.file))]
+    return found
+
+
+def _progress(entry: Entry) -> tuple[bool, int, int]:
+    """How far a job has come in this place: an end counts most, then the attempts, then the order of the states."""
+    return entry.state in ENDED, entry.name.attempts, STATES.index(entry.state)
+
+
+def _duplicate(spool: Spool, kept: Entry, other: Entry) -> Finding:
+    ours, theirs, id = spool.at(kept.file), spool.at(other.file), kept.name.id
+    what = f"job {id} is in {kept.file} and in {other.file}"
+    for entry in (kept, other):
+        if entry.worker and _may_live(spool, entry.worker):
+            cure = f"worker {entry.worker} runs it: look again when it has ended"
+            return Finding("duplicates", what, cure)
+    if disk.is_same(ours, theirs):
+        cure = "--fix removes the earlier name of this one file"
+        return Finding("duplicates", what, cure, partial(disk.unlink, theirs))
+    is_copy = disk.is_equal(ours, theirs)
+    why = f"{'a copy' if is_copy else 'another job with this id'}: the job {id} is in {kept.file}"
+    if not is_copy:
+        what += ", and the two differ"
+    cure = "--fix sets the earlier one aside in rejected/"
+    return Finding("duplicates", what, cure, partial(spool.reject, other.file, why))
+
+
+def _may_live(spool: Spool, worker: str) -> bool:
+    return liveness.Observer(spool).is_alive(worker, liveness.read(spool, worker))
 
 
 def links(spool: Spool) -> Iterator[Finding]:
@@ -204,15 +235,22 @@ def links(spool: Spool) -> Iterator[Finding]:
                 "--fix removes it",
                 partial(spool.void, id),
             )
+    places = Counter(entry.name.id for entry in _all(spool))
     for entry in _all(spool):
-        path, id = spool.at(entry.file), entry.name.id
-        if not ids.is_ours(id) and not disk.is_there(spool.at("ids", id)) and disk.is_there(path):
-            yield Finding(
-                "links",
-                f"job {id} has no link in ids/",
-                "--fix makes it",
-                partial(spool.hold_id, id, path),
-            )
+        path, link, id = spool.at(entry.file), spool.at("ids", entry.name.id), entry.name.id
+        if ids.is_ours(id) or disk.is_same(path, link) or not disk.is_there(path):
+            continue
+        what = f"job {id} has no link in ids/"
+        if disk.is_there(link):
+            if places[id] > 1:
+                continue  # see `duplicates`
+            what = f"job {id} and its link in ids/ are two files: a copy made two of one"
+        yield Finding("links", what, "--fix makes it", partial(_hold, spool, id, path))
+
+
+def _hold(spool: Spool, id: str, path: str) -> None:
+    if not spool.hold_id(id, path):
+        raise IdTaken(id, None)
 
 
 def records(spool: Spool) -> Iterator[Finding]:
@@ -374,6 +412,6 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, watches, leftovers, orphans, stillborn,
-    duplicates, unreadable, links, records, schedules, refused_hooks, once_huge,
+    directories, modes, settings, locks, file_system, watches, leftovers, duplicates, orphans,
+    stillborn, unreadable, links, records, schedules, refused_hooks, once_huge,
 )  # fmt: skip

@@ -81,6 +81,12 @@ def is_void(directory: str, id: str) -> bool:
     return disk.links(os.path.join(directory, id)) == 1
 
 
+def is_copy(directory: str, id: str, file: str) -> bool:
+    """Whether the link of `id` and `file` are two files that hold the same bytes."""
+    path = os.path.join(directory, id)
+    return not disk.is_same(path, file) and disk.is_equal(path, file)
+
+
 def free(directory: str, id: str, file: str) -> None:
     """Give up the id of the job in `file`; it must still have that name, so that nobody takes the link for void."""
     path = os.path.join(directory, id)

@@ -279,15 +279,33 @@ class Intake(Moves):
             return False  # a job whose id we made has no link: only a look finds it
         if ids.hold(directory, id, file):
             return True
-        if not ids.is_void(directory, id):
+        if not self._is_free(id, file):
             self.sweep()
-            if not ids.is_void(directory, id):
+            if not self._is_free(id, file):
                 return ids.hold(directory, id, file)
         with config.locked(self.at("ids", ".lock")):
-            if not ids.is_void(directory, id) or self._is_elsewhere(id, file):
+            if not self._is_free(id, file) or self._is_elsewhere(id, file):
                 return ids.hold(directory, id, file)
+            # CRASH: dying here leaves a job without a link; its claim and the doctor make it.
             disk.unlink(self.at("ids", id))
             return ids.hold(directory, id, file)
+
+    def _is_free(self, id: str, file: str) -> bool:
+        """Whether a link to `file` may replace the link of `id`.
+
+        Either the job of the link is gone. Or it is the job in `file`: a copy of the spool, or an
+        overlay, made two files of one.
+        """
+        directory = self.at("ids")
+        return ids.is_void(directory, id) or (
+            ids.is_copy(directory, id, file) and self._is_alone(id, file)
+        )
+
+    def _is_alone(self, id: str, file: str) -> bool:
+        """Whether the job `id` is in `file` and nowhere else, seen twice: a listing can miss a file that moves."""
+        return all(
+            [self.at(entry.file) for entry in self.entries_of(id)] == [file] for _ in range(2)
+        )
 
     def void(self, id: str) -> None:
         """Remove the link of an id whose job is gone."""
@@ -296,10 +314,12 @@ class Intake(Moves):
                 disk.unlink(self.at("ids", id))
 
     def is_taken(self, id: str) -> bool:
-        """Whether an enqueue of this id would be refused now. As cheap as one look, unless the id has our own shape."""
-        if ids.is_ours(id):
-            return self.state_of(id) is not None
-        return disk.links(self.at("ids", id)) > 1
+        """Whether an enqueue of this id would be refused now.
+
+        As cheap as one look, unless the id has our own shape or its link is the last name of a file.
+        """
+        links = 1 if ids.is_ours(id) else disk.links(self.at("ids", id))
+        return links > 1 or (links == 1 and self.state_of(id) is not None)
 
     def refuse_taken(self, id: str) -> None:
         """Raise IdTaken if an enqueue of this id would be refused now; one that only a dead enqueuer holds is free."""

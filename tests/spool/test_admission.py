@@ -1,13 +1,16 @@
 """Drops: what becomes a job, and what is set aside."""
 
 import os
+import shutil
 import socket
 
 import pytest
 
 from queuectl import admission
 from queuectl.admission import Admitted, Broken, Rejected
+from queuectl.errors import IdTaken
 from queuectl.filename import decode
+from queuectl.job import Job
 from tests.support import ids_in, names
 
 ME = "me-1-abc"
@@ -223,3 +226,79 @@ def test_a_strange_name_is_no_obstacle(path, pending, admit, name):
         + len(os.listdir(path / "rejected")) // 2
         == 2
     )
+
+
+# -- ids whose link is broken
+
+
+def copied(spool, path):
+    """By a program that copies a file once for each of its names."""
+    return cut_off(spool, path)[0]
+
+
+def held_outside(spool, path):
+    """As in an overlay, or in a snapshot beside others: the link still has another name somewhere."""
+    file, outside = cut_off(spool, path)
+    os.link(path / "ids" / "a", outside)
+    return file
+
+
+def cut_off(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    file = path / "pending" / names(path, "pending")[0]
+    data = file.read_bytes()
+    (path / "ids" / "a").unlink()
+    (path / "ids" / "a").write_bytes(data)
+    return file, path.parent / "outside"
+
+
+def claim_and_examine(spool, file):
+    claimed = spool.claim(f"pending/{file.name}", ME, 1_795_342_502.5)
+    return claimed, admission.examine(spool, claimed, spool.settings())
+
+
+@pytest.mark.parametrize("broken", [copied, held_outside])
+def test_a_job_whose_link_is_another_file_with_the_same_bytes_keeps_its_id(
+    spool, path, pending, broken
+):
+    file = broken(spool, path)
+    assert spool.is_taken("a")
+
+    claimed, found = claim_and_examine(spool, file)
+
+    assert isinstance(found, Job)
+    assert (path / "ids" / "a").samefile(path / claimed.file)
+    with pytest.raises(IdTaken):
+        spool.enqueue({"command": "true", "id": "a"})
+
+
+def other_bytes(spool, path, file):
+    (path / "ids" / "a").write_text('{"command": "false"}')
+
+
+def two_places(spool, path, file):
+    shutil.copy(file, path / "dead" / file.name)
+
+
+@pytest.mark.parametrize("change", [other_bytes, two_places])
+def test_an_id_stays_taken_if_its_link_may_be_of_another_job(spool, path, pending, change):
+    file = held_outside(spool, path)
+    change(spool, path, file)
+
+    _, found = claim_and_examine(spool, file)
+
+    assert isinstance(found, Rejected)
+    assert "taken" in found.why
+
+
+def test_an_id_stays_with_the_drop_that_has_it_already_however_alike_another_is(
+    spool, path, pending, admit
+):
+    first = path / "processing" / ME / "x.json"
+    for file in (first, pending / "y.json"):
+        file.write_text('{"id": "a", "command": "true"}')
+    assert spool.hold_id("a", str(first))
+
+    assert isinstance(admit("y.json"), Rejected)
+
+    assert (path / "ids" / "a").samefile(first)

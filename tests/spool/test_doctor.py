@@ -127,6 +127,77 @@ def test_mending_a_copy_keeps_the_job_and_sets_the_copy_aside(spool, path):
     assert len(names(path, "rejected")) == 2
 
 
+EARLY, LATE = "20261121T101502.000000Z", "20261121T101503.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (f"pending/{EARLY}-p5-a0", f"completed/{LATE}-p5-a1"),
+        (f"processing/gone-1-abc/{EARLY}-p5-a1", f"failed/{LATE}-p5-a1"),
+        (f"failed/{EARLY}-p5-a1", f"failed/{LATE}-p5-a2"),
+        (f"failed/{LATE}-p5-a1", f"processing/gone-1-abc/{EARLY}-p5-a2"),
+        (f"failed/{LATE}-p5-a2", f"completed/{EARLY}-p5-a1"),
+    ],
+)
+@pytest.mark.parametrize("duplicate", [shutil.copy, os.link])
+def test_of_two_places_of_one_job_the_later_one_stays(spool, path, earlier, later, duplicate):
+    """Such pairs come of copying a spool while its jobs move."""
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    os.close(lock)
+    places = [
+        path / f"{place.replace('gone-1-abc', record.worker)}-a.json" for place in (earlier, later)
+    ]
+    (path / "pending" / names(path, "pending")[0]).rename(places[0])
+    duplicate(places[0], places[1])
+
+    [finding] = [found for found in doctor.examine(spool, fix=False) if found.check == "duplicates"]
+    assert str(places[1].relative_to(path)) in finding.what
+    mends = [found.mend for found in doctor.duplicates(spool)]
+    mends[0]()
+
+    assert [place.exists() for place in places] == [False, True]
+    assert names(path, "rejected") == [] if duplicate is os.link else names(path, "rejected")
+    assert list(doctor.duplicates(spool)) == []
+
+
+def test_two_jobs_with_one_id_are_not_called_copies(spool, path):
+    copy_of_a_job(spool, path)
+    [name] = names(path, "pending")
+    (path / "pending" / name).unlink()
+    (path / "pending" / name).write_text('{"command": "false"}')
+
+    [report] = doctor.examine(spool, fix=True)
+
+    assert "differ" in report.what
+    [reason] = [name for name in names(path, "rejected") if name.endswith(".reason")]
+    assert "another job" in (path / "rejected" / reason).read_text()
+
+
+def test_a_copy_of_a_job_that_runs_is_told_and_left_until_it_has_ended(spool, path):
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    spool.enqueue({"command": "true", "id": "a"})
+    [entry] = spool.entries_of("a")
+    claimed = spool.claim(entry.file, record.worker, 1_795_342_502.5)
+    shutil.copy(path / claimed.file, path / "completed")
+
+    reports = doctor.examine(spool, fix=True)
+
+    assert [report.fixed for report in reports if report.check == "duplicates"] == [False]
+    assert ids_in(path, "processing") == ids_in(path, "completed") == ["a"]
+    os.close(lock)
+
+
+def test_a_link_that_a_copy_has_broken_is_made_again(spool, path):
+    spool.enqueue({"command": "true", "id": "a"})
+    shutil.copy(path / "ids" / "a", path / "copy")
+    (path / "copy").rename(path / "ids" / "a")
+
+    assert visit(spool, fix=True) == [("links", True)]
+    assert (path / "ids" / "a").samefile(path / "pending" / names(path, "pending")[0])
+
+
 def moves_amid_a_look(spool, monkeypatch, entry, target, after):
     """A job moves to another state as soon as somebody has looked at the state `after`."""
     entries = spool.entries
