@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from queuectl import config, disk, host
+from queuectl import disk
 from queuectl.errors import NoSuchBatch
 from queuectl.filename import has_shape, id_of, is_drop, is_id
 from queuectl.layout import STATES, Layout
@@ -60,9 +60,7 @@ def _enter(spool: Layout, batch: str, ids: list[str]) -> None:
 
 def _alone(spool: Layout) -> AbstractContextManager[None]:
     """Where several hosts share a spool two that append would write over each other."""
-    return (
-        config.locked(spool.at("batches", ".lock")) if host.is_shared(spool.path) else nullcontext()
-    )
+    return spool.locked("batches", ".lock") if spool.is_shared else nullcontext()
 
 
 def names(spool: Layout) -> Iterator[str]:

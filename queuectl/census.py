@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from queuectl import disk, host, lookup
+from queuectl import disk, lookup
 from queuectl.filename import STAMP, decode, has_shape, stamp, unstamp
 from queuectl.layout import ENDED, NESTED, STATES, Entry
 from queuectl.spool import Spool
@@ -67,7 +67,7 @@ class Census:
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
-        self.trusts_times = not host.is_shared(spool.path)
+        self.trusts_times = not spool.is_shared
         self.seen: dict[str, Seen] = {}
         self.took: dict[str, float] = {}
         self._versions: dict[str, object] = {}

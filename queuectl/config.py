@@ -66,6 +66,7 @@ class Settings(NamedTuple):
     success_codes: tuple[int, ...] = (0,)
     no_retry_codes: tuple[int, ...] = ()
     retry_after_codes: Mapping[int, float] = {}
+    shared: str = "auto"
     limits: Mapping[str, int] = {}
 
     @property
@@ -194,6 +195,11 @@ SETTINGS: dict[str, Kind] = {
         codes.show_delays,
         "times to wait after exit codes instead of the backoff, such as 75=10m",
     ),
+    "shared": Kind(
+        _choice("auto", "yes", "no"),
+        _plain,
+        "whether several hosts use the spool; auto: unless its file system is known to be local",
+    ),
 }
 
 
@@ -284,7 +290,8 @@ def settle(
 ) -> Settings:
     """The settings in force: `flags` over `environ` over the file at `path` over the defaults."""
     values = {**load_file(path), **from_environment(environ), **(flags or {})}
-    if "worker_lost_after" not in values and host.is_shared(os.path.dirname(path)):
+    shared = values.get("shared", "auto")
+    if "worker_lost_after" not in values and host.is_shared(os.path.dirname(path), shared):
         values["worker_lost_after"] = LOST_AFTER_SHARED
     limits = {
         name.removeprefix(LIMIT): values.pop(name)
@@ -323,7 +330,8 @@ def change(
     path: str, temporary: str, values: Mapping[str, Any], remove: tuple[str, ...] = ()
 ) -> None:
     """Set and remove settings in the file at `path`, by way of a new file at `temporary`."""
-    with locked(path + ".lock"):
+    shared = host.is_shared(os.path.dirname(path), settle(path, os.environ).shared)
+    with locked(path + ".lock", shared=shared):
         record = {**load_file(path), **values}
         for name in remove:
             record.pop(name, None)
@@ -334,13 +342,23 @@ def change(
         disk.sync(os.path.dirname(path))
 
 
+def lock_file(path: str, *, shared: bool) -> str:
+    """The file that stands for the lock at `path`: the two kinds of locks would each take the other's for held."""
+    return path + ".hosts" if shared else path
+
+
 @contextmanager
-def locked(path: str, patience: float = PATIENCE) -> Iterator[None]:
-    """A context in which no other process holds the lock file at `path`; waits `patience` seconds for it."""
+def locked(path: str, *, shared: bool, patience: float = PATIENCE) -> Iterator[None]:
+    """A context in which no other process holds the lock file at `path`; waits `patience` seconds for it.
+
+    `shared`: whether processes of other hosts count.
+    """
     import filelock  # 40 ms that only a change needs
 
+    path = lock_file(path, shared=shared)
+
     # flock excludes on one host for certain; on a network only what is made of files does.
-    if host.is_shared(os.path.dirname(path)):
+    if shared:
         lock: filelock.BaseFileLock = filelock.StrictSoftFileLock(
             path, timeout=patience, mode=disk.FILE_MODE
         )

@@ -125,11 +125,12 @@ def settings(spool: Spool) -> Iterator[Finding]:
 
 def locks(spool: Spool) -> Iterator[Finding]:
     """Lock files that another process does not let go of."""
-    for path in (spool.at("config.json.lock"), spool.at("ids", ".lock")):
+    for parts in (("config.json.lock",), ("ids", ".lock")):
+        path = config.lock_file(spool.at(*parts), shared=spool.is_shared)
         try:
             # The lock's library takes its time to load; a look says as well that nobody has the lock.
-            if disk.is_there(path) and (host.is_shared(path) or disk.is_held(path)):
-                with config.locked(path, patience=1.0):
+            if disk.is_there(path) and (spool.is_shared or disk.is_held(path)):
+                with spool.locked(*parts, patience=1.0):
                     pass
         except Locked:
             yield Finding(
@@ -384,6 +385,19 @@ def file_system(spool: Spool) -> Iterator[Finding]:
         yield Finding(fault.check, fault.what, fault.cure)
 
 
+def boots(spool: Spool) -> Iterator[Finding]:
+    """Signs of life of another kernel, on a file system that counts as used by one."""
+    if spool.is_shared:
+        return
+    observer = liveness.Observer(spool)
+    for worker, record in liveness.records(spool):
+        elsewhere = record is not None and record.boot not in ("", host.place().boot)
+        if record and elsewhere and observer.is_alive(worker, record):
+            what = f"worker {worker} works here under another kernel (host {record.host}), and the file system counts as used by this host alone"
+            cure = "'queuectl config set shared yes', then start all workers again"
+            yield Finding("boots", what, cure)
+
+
 def watches(spool: Spool) -> Iterator[Finding]:
     """Whether the system has a watch left for new jobs."""
     if not host.has_watches():
@@ -412,6 +426,6 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, watches, leftovers, duplicates, orphans,
+    directories, modes, settings, locks, file_system, boots, watches, leftovers, duplicates, orphans,
     stillborn, unreadable, links, records, schedules, refused_hooks, once_huge,
 )  # fmt: skip

@@ -43,11 +43,11 @@ def day(epoch: float) -> str:
 
 
 class Journal:
-    """Where one process tells what it does to the jobs of the spool at `path`."""
+    """Where one process tells what it does to the jobs of the spool at `path`, which hosts may share."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, shared: bool) -> None:
         self._path, self._fd, self._file = path, -1, ""
-        self._place = f".{host.place().host}" if host.is_shared(path) else ""
+        self._place = f".{host.place().host}" if shared else ""
         self._opened = self._pid = 0.0
 
     def tell(self, event: str, id: str | None, details: Event, run: Event | None = None) -> None:

@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
-from queuectl import disk, host, liveness, recovery
+from queuectl import disk, liveness, recovery
 from queuectl.errors import QueuectlError
 from queuectl.spool import Spool
 
@@ -43,9 +43,7 @@ class Heart:
         self.worker = self.record.worker
         # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead.
         self._kept = (
-            disk.keep_open(spool.at("workers", self.worker + ".json"))
-            if host.is_shared(spool.path)
-            else None
+            disk.keep_open(spool.at("workers", self.worker + ".json")) if spool.is_shared else None
         )
         self.is_ours, self.is_lost, self.is_stopped = True, False, False
         self._is_over = self._noted = False

@@ -15,23 +15,17 @@ import functools
 import os
 import re
 import sys
+import time
 from typing import NamedTuple
 
-#: How the types of file systems begin that several hosts can mount.
-_NETWORK = (
-    "nfs",
-    "cifs",
-    "smb",
-    "fuse.",
-    "ceph",
-    "lustre",
-    "9p",
-    "gpfs",
-    "afs",
-    "glusterfs",
-    "virtiofs",
-    "beegfs",
-)
+#: The types of file systems that one host alone uses, as the system names them. Whatever is not
+#: here may be a cluster's or a network's. Stacked types (ecryptfs, aufs, fuse) are not here: they
+#: can stand on a network. An overlay cannot.
+LOCAL = (
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "reiserfs", "reiser4",
+    "nilfs2", "ufs", "minix", "ubifs", "jffs2", "tmpfs", "ramfs", "rootfs", "devtmpfs", "overlay",
+    "vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "hfs", "hfsplus", "udf", "apfs",
+)  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -105,12 +99,17 @@ def zone() -> str | None:
     return None if is_private_zone(name) else name
 
 
-def is_shared(path: str) -> bool:
-    """Whether other hosts may use the file system of `path`; on any other, another boot is a boot that is over."""
-    try:
-        return _mount(os.stat(path).st_dev).kind.startswith(_NETWORK)
-    except OSError:
-        return False
+def is_shared(path: str, setting: str = "auto") -> bool:
+    """Whether other hosts may use the file system of `path`: yes or no, as the setting says; else by its type.
+
+    On one that no other host uses, another boot is a boot that is over.
+    """
+    return setting == "yes" if setting != "auto" else mount(path).kind not in LOCAL
+
+
+def booted_at() -> float:
+    """When this kernel began to run, by the clock of now."""
+    return time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def has_watches() -> bool:
@@ -173,24 +172,53 @@ class Mount(NamedTuple):
     options: frozenset[str]
 
 
+_UNKNOWN = Mount("", frozenset())
+
+
 def mount(path: str) -> Mount:
-    """The mount that holds `path`."""
+    """The mount that holds `path`, or will hold it."""
     try:
-        return _mount(os.stat(path).st_dev)
+        return _mount(path, os.stat(path).st_dev)
+    except FileNotFoundError:
+        above = os.path.dirname(path)
+        return mount(above) if above != path else _UNKNOWN
     except OSError:
-        return Mount("", frozenset())
+        return _UNKNOWN
 
 
 @functools.lru_cache(maxsize=16)
-def _mount(device: int) -> Mount:
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+def _mount(path: str, device: int) -> Mount:
+    if sys.platform == "darwin":
+        return Mount(_darwin_kind(path), frozenset())
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         found = [line.split() for line in lines]
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    if not any(words[2] == wanted for words in found):
+        wanted = _mount_id(path)  # a subvolume of btrfs has a device of its own
     for words in reversed(found):
-        if words[2] == wanted:
+        if wanted in (words[0], words[2]):
             dash = words.index("-")
             return Mount(words[dash + 1], frozenset([*words[5].split(","), *words[-1].split(",")]))
-    return Mount("", frozenset())
+    return _UNKNOWN
+
+
+def _mount_id(path: str) -> str:
+    """The number by which mountinfo knows the mount of `path`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            return next((line.split()[1] for line in file if line.startswith("mnt_id:")), "")
+    finally:
+        os.close(fd)
+
+
+def _darwin_kind(path: str) -> str:
+    import ctypes
+
+    library, status = ctypes.CDLL(None), ctypes.create_string_buffer(4096)
+    statfs = getattr(library, "statfs$INODE64", None) or library.statfs
+    failed = statfs(os.fsencode(path), status)
+    return "" if failed else status.raw[72:88].split(b"\0")[0].decode("ascii")  # f_fstypename
 
 
 def server_lease(path: str) -> float | None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from queuectl import batches, config, disk, host, ids, precedence, renewal, unique
+from queuectl import batches, disk, host, ids, precedence, renewal, unique
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
 from queuectl.filename import Name, encode
 from queuectl.job import Job, from_dict
@@ -283,7 +283,7 @@ class Intake(Moves):
             self.sweep()
             if not self._is_free(id, file):
                 return ids.hold(directory, id, file)
-        with config.locked(self.at("ids", ".lock")):
+        with self.locked("ids", ".lock"):
             if not self._is_free(id, file) or self._is_elsewhere(id, file):
                 return ids.hold(directory, id, file)
             # CRASH: dying here leaves a job without a link; its claim and the doctor make it.
@@ -309,7 +309,7 @@ class Intake(Moves):
 
     def void(self, id: str) -> None:
         """Remove the link of an id whose job is gone."""
-        with config.locked(self.at("ids", ".lock")):
+        with self.locked("ids", ".lock"):
             if ids.is_void(self.at("ids"), id) and not any(True for _ in self.entries_of(id)):
                 disk.unlink(self.at("ids", id))
 
@@ -360,15 +360,13 @@ class Intake(Moves):
         place, here = rest.split("~")[:3], host.place()
         if pid.isdigit() and place == str(here).split("~"):
             return not host.is_running(int(pid))
-        if (
-            len(place) == 3
-            and place[0] == here.host
-            and place[1] != here.boot[:8]
-            and not host.is_shared(self.path)
-        ):
-            return True  # of an earlier boot of this host
         modified = disk.modified(self.at("tmp", name))
-        return modified is not None and self.now() - modified > TMP_AGE
+        if modified is None:
+            return False
+        is_of_another_boot = len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8]
+        if is_of_another_boot and not self.is_shared and modified <= host.booted_at():
+            return True
+        return self.now() - modified > TMP_AGE
 
 
 def _sync(paths: list[str]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from queuectl import config, disk, events, host, paths, results
-from queuectl.errors import InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
+from queuectl.errors import ConfigDamaged, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
 from queuectl.filename import Name, decode, has_shape, id_of, is_drop
 from queuectl.strict import load
 
@@ -101,7 +101,7 @@ class Layout:
         self._flags = flags or {}
         self._live: config.Live | None = None
         self._known: object = None
-        self._is_local = False
+        self._shared: bool | None = None
         self._skew, self._ahead, self._measured = 0.0, 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
         self._journal: events.Journal | None = None
@@ -109,6 +109,29 @@ class Layout:
     def at(self, *parts: str) -> str:
         """The absolute path of something in the spool."""
         return "/".join((self.path, *parts))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several hosts may use this spool: as the setting `shared` says, or by its file system.
+
+        Decided once, when the spool is there.
+        """
+        if self._shared is not None:
+            return self._shared
+        try:
+            setting = self.settings().shared
+        except ConfigDamaged:
+            setting = "auto"  # whoever wants a setting hears of it
+        is_shared = host.is_shared(self.path, setting)
+        if self._known is not None or self.exists():
+            self._shared = is_shared
+        return is_shared
+
+    def locked(
+        self, *parts: str, patience: float = config.PATIENCE
+    ) -> contextlib.AbstractContextManager[None]:
+        """A context in which nobody else holds the lock file at this place in the spool."""
+        return config.locked(self.at(*parts), shared=self.is_shared, patience=patience)
 
     # -- the spool itself
 
@@ -250,7 +273,7 @@ class Layout:
         """Tell of a change of state in events/, if the setting `events` is on; the deed is done, whatever becomes of the line."""
         live = self._live
         if (live.settings if live else self.settings()).events == "on":
-            self._journal = self._journal or events.Journal(self.path)
+            self._journal = self._journal or events.Journal(self.path, shared=self.is_shared)
             self._journal.tell(event, id, details, run)
 
     def is_paused(self) -> bool:
@@ -270,12 +293,7 @@ class Layout:
 
     def skew(self) -> float:
         """Seconds by which the clock of a file server is ahead of ours; 0 for less than SKEW, and where there is no server."""
-        if self._is_local:
-            return 0.0
-        if not host.is_shared(self.path):
-            self._is_local = (
-                self._known is not None or self.exists()
-            )  # where there is no spool yet, that may change
+        if self._shared is False or not self.is_shared:
             return 0.0
         now = time.monotonic()
         ahead = time.time() - now  # changes when somebody sets the clock

@@ -15,7 +15,7 @@ import os
 import signal
 from contextlib import suppress
 
-from queuectl import disk, host, libc, liveness, signals
+from queuectl import disk, libc, liveness, signals
 from queuectl.crew import SIGNALS
 from queuectl.log import Log
 from queuectl.signals import Listener
@@ -30,7 +30,7 @@ def live(spool: Spool, supervisor: str, line: Line, log: Log) -> None:
     if enrolled is None:
         return
     record, _lock = enrolled
-    if host.is_shared(spool.path):
+    if spool.is_shared:
         # NFSv4 lends files that are only read: a heartbeat would wait for a reader that is dead until its lease is over.
         disk.keep_open(spool.at("workers", record.worker + ".json"))
     os.setsid()  # no terminal, neither for us nor for the commands; and one session costs less than one for each command

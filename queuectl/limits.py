@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 
-from queuectl import config, disk
+from queuectl import disk
 from queuectl.spool import Spool
 
 #: What the name of a token ends in while a worker has it.
@@ -72,7 +72,7 @@ def _issue(spool: Spool, limit: str, number: str) -> bool:
     directory = spool.at("limits", limit)
     spool.need("limits")
     disk.make(directory)
-    with config.locked(spool.at("limits", ".lock")):
+    with spool.locked("limits", ".lock"):
         known = f"{directory}/.{number}"
         if disk.is_there(known):
             return False
@@ -89,7 +89,7 @@ def mend(spool: Spool) -> int:
     lost = [path for limit in spool.directories("limits") for path in _lost(spool, limit)]
     if not lost:
         return 0
-    with config.locked(spool.at("limits", ".lock")):
+    with spool.locked("limits", ".lock"):
         for path in lost:
             if disk.links(path) == 1:
                 temporary = spool.temporary()

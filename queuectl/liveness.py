@@ -7,6 +7,7 @@ of the lock at its death, however it died. The record's mtime is the heartbeat.
 Promises
     On the kernel that runs it, a worker is alive exactly while its lock is held.
     If it hangs, its heart stops all the same: then its host may end it (recovery).
+    Of another boot, on a file system of one host, it is dead, unless it has beaten since this boot.
     Elsewhere it is alive until its heartbeat has stood still for worker_lost_after, and
     for three heartbeats, by the asker's own clock; clocks of two hosts are never compared.
 Leaves to others
@@ -148,7 +149,7 @@ def is_supervising(spool: Spool, observer: Observer, name: str) -> bool:
     path, who = spool.at("workers", name + SUPERVISOR), _read(spool, name, SUPERVISOR)
     if not observer.is_shared and (who is None or who.boot == host.place().boot):
         return bool(disk.is_held(path))
-    if who is None or (not observer.is_shared and who.boot):
+    if who is None or (not observer.is_shared and who.boot and not is_of_this_time(path)):
         return False
     return bool(disk.is_held(path)) if who.is_here else observer.runs(who)
 
@@ -199,6 +200,14 @@ def leftovers(spool: Spool) -> list[str]:
 def _is_free(path: str, *, newborn: bool) -> bool:
     """Whether nobody holds the file at `path`; one that may be `newborn` must have been there for a while."""
     return disk.is_held(path) is False and not (newborn and age_of(path) < NEWBORN)
+
+
+def is_of_this_time(path: str) -> bool:
+    """Whether the file at `path` was modified since this kernel began to run.
+
+    A file of another boot that was: another host uses this file system, whatever it seems to be.
+    """
+    return (disk.modified(path) or 0.0) > host.booted_at()
 
 
 def age_of(path: str) -> float:
@@ -255,7 +264,7 @@ def _read(spool: Spool, name: str, end: str) -> Record | None:
 def lease(spool: Spool) -> float:
     """Seconds without a heartbeat after which a worker that cannot be asked counts as lost."""
     settings = spool.settings()
-    least = LEAST_SHARED if host.is_shared(spool.path) else 0.0
+    least = LEAST_SHARED if spool.is_shared else 0.0
     return max(settings.worker_lost_after, 3 * settings.heartbeat_interval, least)
 
 
@@ -266,7 +275,7 @@ class Observer:
         self._spool = spool
         self._seen: dict[str, tuple[float | None, float]] = {}
         self._looked: dict[str, float] = {}
-        self.is_shared = host.is_shared(spool.path)
+        self.is_shared = spool.is_shared
 
     def is_alive(self, worker: str, record: Record | None) -> bool:
         """Whether the worker may still run something. True when in doubt."""
@@ -284,7 +293,7 @@ class Observer:
                 held = disk.is_held(self._spool.at("workers", worker + ".lock"))
                 if held is not None:
                     return held
-            elif record.boot:
+            elif record.boot and not is_of_this_time(self._spool.at("workers", worker + ".json")):
                 return False
         return not self.is_silent(worker)
 

@@ -45,6 +45,30 @@ class Fault(NamedTuple):
     is_fatal: bool = False
 
 
+class Use(NamedTuple):
+    """By whom a spool is used: `shared` if by several hosts. `why`: how that was decided."""
+
+    type: str
+    shared: bool
+    why: str
+
+    def __str__(self) -> str:
+        users = "several hosts" if self.shared else "this host alone"
+        return f"file system {self.type or '(unknown)'}: used by {users}, {self.why}"
+
+
+def use(spool: Layout) -> Use:
+    """Whether several hosts count as users of a spool, and why."""
+    kind, setting = host.mount(spool.path).kind, spool.settings().shared
+    if setting != "auto":
+        why = f"as the setting 'shared' says ({setting})"
+    elif spool.is_shared:
+        why = "as its type is not known to be local; if that is wrong: 'queuectl config set shared no'"
+    else:
+        why = "as its type is known to be local"
+    return Use(kind, spool.is_shared, why)
+
+
 def probe(spool: Layout) -> Iterator[Fault]:
     """What is wrong with the file system of a spool."""
     here = spool.temporary()

@@ -26,7 +26,6 @@ from queuectl import (
     cancellation,
     disk,
     hooks,
-    host,
     inbox,
     limits,
     liveness,
@@ -117,7 +116,7 @@ def _runs(held: list[str]) -> list[tuple[str, int]]:
 
 
 def _has_processes_here(spool: Spool, record: liveness.Record | None) -> bool:
-    return record.is_here if record is not None else not host.is_shared(spool.path)
+    return record.is_here if record is not None else not spool.is_shared
 
 
 def end_hung(spool: Spool, record: liveness.Record) -> None:

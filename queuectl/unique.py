@@ -15,7 +15,7 @@ Raises
 
 from __future__ import annotations
 
-from queuectl import config, disk
+from queuectl import disk
 from queuectl.errors import KeyTaken
 from queuectl.layout import ENDED, Layout
 
@@ -29,7 +29,7 @@ def hold(spool: Layout, key: str, id: str) -> None:
     spool.need("unique")
     if disk.point(path, id):
         return
-    with config.locked(spool.at("unique", ".lock")):
+    with spool.locked("unique", ".lock"):
         holder = disk.pointed(path)
         if holder == id:
             return  # ours already: an answer was lost
@@ -49,6 +49,6 @@ def let_go(spool: Layout, key: str, id: str) -> None:
     path = spool.at("unique", key)
     if disk.pointed(path) == id:
         # RACE: somebody may find just now that the job has ended, and take the key.
-        with config.locked(spool.at("unique", ".lock")):
+        with spool.locked("unique", ".lock"):
             if disk.pointed(path) == id:
                 disk.unlink(path)

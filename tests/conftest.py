@@ -75,10 +75,10 @@ def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
 
     def overtake(act: Callable[[], object]) -> None:
         @contextmanager
-        def locked(path: str, *more: Any) -> Iterator[None]:
+        def locked(path: str, **more: Any) -> Iterator[None]:
             monkeypatch.setattr(config, "locked", real)
             act()
-            with real(path, *more):
+            with real(path, **more):
                 yield
 
         monkeypatch.setattr(config, "locked", locked)

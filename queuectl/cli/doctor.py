@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from queuectl import doctor
+from queuectl import doctor, probe
 from queuectl.cli import Command, show
 from queuectl.spool import Spool
 
@@ -16,16 +16,20 @@ from queuectl.spool import Spool
 def doctor_(spool: Spool, /, fix: bool, as_json: bool) -> None:
     """Say what is wrong with the spool, and mend it with --fix. Workers may go on meanwhile.
 
+    It also says on stderr whether several hosts count as users of the spool, and why; the setting
+    `shared` decides otherwise.
+
     Exit code 0: healthy, or mended; 1: something is wrong.
 
     \b
     queuectl doctor
     queuectl doctor --fix --json
     """
-    found = doctor.examine(spool, fix=fix)
+    found, use = doctor.examine(spool, fix=fix), probe.use(spool)
     left = [finding for finding in found if not finding.fixed]
     if as_json:
-        show.document({"healthy": not left, "findings": [finding._asdict() for finding in found]})
+        findings = [finding._asdict() for finding in found]
+        show.document({"healthy": not left, "findings": findings, "file_system": use._asdict()})
     elif not found:
         click.echo("healthy")
     else:
@@ -44,5 +48,7 @@ def doctor_(spool: Spool, /, fix: bool, as_json: bool) -> None:
             lambda row: "completed" if row[0] == "mended" else "dead",
             whole=True,
         )
+    if not as_json:
+        click.echo(f"queuectl: {use}", err=True)
     if left:
         raise click.exceptions.Exit(1)

@@ -43,6 +43,8 @@ def init_(spool: Spool, /, directory: str | None, shared: str | None) -> None:
                 spool.unmake()
             raise SpoolUnusable(f"{fault.what}; {fault.cure}")
         click.echo(f"queuectl: warning: {fault.what}; {fault.cure}", err=True)
+    if (use := probe.use(spool)).shared:
+        click.echo(f"queuectl: {use}", err=True)
     if group is not None:
         spool.share(group)
     click.echo(spool.path)

@@ -172,9 +172,10 @@ def flags(values: tuple[str, ...]) -> dict[str, Any]:
         name, value = config.read(name, value)
         if name in found:
             raise Wrong(f"--set {name} is given twice; give it once")
-        if name.startswith(config.LIMIT):
+        if name == "shared" or name.startswith(config.LIMIT):
+            what = "it" if name == "shared" else "a limit"
             raise Wrong(
-                f"--set {name}: a limit holds for the whole spool; 'queuectl config set {name} {value}'"
+                f"--set {name}: {what} holds for the whole spool; 'queuectl config set {name} {value}'"
             )
         found[name] = value
     return found

@@ -384,7 +384,8 @@ def recover(spool):
 
 def boot(monkeypatch):
     """From here on it is the next boot of this machine."""
-    place = host.place()._replace(boot="0" * 36)
+    place, now = host.place()._replace(boot="0" * 36), time.time()
+    monkeypatch.setattr(host, "booted_at", lambda: now)
     monkeypatch.setattr(host, "place", lambda: place)
 
 

@@ -69,7 +69,9 @@ def test_a_rescue_that_comes_too_early_is_tried_again_soon(spool, path):
 
 def test_the_first_chores_clear_away_what_the_dead_left_and_wake_whom_they_left_asleep(spool, path):
     here = host.place()
-    (path / "tmp" / f"1~{here._replace(boot='00000000-0')}~1abc").touch()
+    left = path / "tmp" / f"1~{here._replace(boot='00000000-0')}~1abc"
+    left.touch()
+    os.utime(left, (0, host.booted_at() - 1))
     (path / "blocked" / "after.gone").mkdir(parents=True)
     (path / "blocked" / "after.gone" / "20261122T101502.123456Z-p5-a0-a.json").write_text(
         '{"command": "true"}'

@@ -417,7 +417,8 @@ def test_the_command_says_it_and_answers_with_its_exit_code(queuectl, path):
     report = queuectl.json("doctor", code=1)
     assert (report["healthy"], report["findings"][0]["check"]) == (False, "modes")
     assert "mended" in queuectl("doctor", "--fix")
-    assert queuectl.json("doctor") == {"healthy": True, "findings": []}
+    report = queuectl.json("doctor")
+    assert (report["healthy"], report["findings"]) == (True, [])
 
 
 def test_there_must_be_a_spool(queuectl):
@@ -435,3 +436,16 @@ def test_a_visit_needs_little_memory_whatever_a_job_file_may_be(spool, queuectl)
     )
 
     assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
+
+
+def test_a_worker_of_another_kernel_that_works_here_is_told(spool, path):
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    file = path / "workers" / f"{record.worker}.json"
+    file.write_text(file.read_text().replace(record.boot, "another"))
+
+    [finding] = doctor.boots(spool)
+    assert "shared yes" in finding.cure
+    assert list(doctor.orphans(spool)) == []
+    spool._shared = True
+    assert list(doctor.boots(spool)) == []
+    os.close(lock)

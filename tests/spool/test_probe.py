@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shutil
 import subprocess
 
 import pytest
 
-from queuectl import Spool, disk, host, probe
+from queuectl import Spool, config, disk, host, liveness, probe
 from queuectl.host import Mount
+from tests.faults import image
+from tests.support import Command, ids_in
 
 
 def found(spool):
@@ -132,3 +135,97 @@ device server:/ mounted on /srv/jobs with fstype nfs4 statvers=1.1
 )
 def test_the_lease_of_the_file_server_is_in_the_statistics_of_the_mount(point, lease):
     assert host._lease_at(point, STATS) == lease
+
+
+# -- one host, or several
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [
+        *((kind, False) for kind in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk")),
+        *(
+            (kind, True)
+            for kind in ("nfs4", "fuse", "fuse.sshfs", "wekafs", "panfs", "dvs", "ocfs2")
+        ),
+        *((kind, True) for kind in ("gfs2", "orangefs", "ecryptfs", "ext4x", "virtiofs", "")),
+    ],
+)
+def test_only_what_is_known_to_be_local_is_taken_for_local(
+    spool, path, monkeypatch, queuectl, kind, shared
+):
+    monkeypatch.setattr(host, "mount", lambda path: Mount(kind, frozenset()))
+
+    assert spool.is_shared is liveness.Observer(spool).is_shared is shared
+    assert spool.settings().worker_lost_after == (180 if shared else 60)
+    said = str(probe.use(spool))
+    assert (kind or "(unknown)") in said
+    assert ("several hosts" in said, "shared no" in said) == (shared, shared)
+
+
+@pytest.mark.parametrize(("setting", "shared"), [("yes", True), ("no", False)])
+@pytest.mark.parametrize("kind", ["ext4", "nfs4"])
+def test_the_setting_decides_otherwise(spool, path, monkeypatch, setting, shared, kind):
+    monkeypatch.setattr(host, "mount", lambda path: Mount(kind, frozenset()))
+    config.change(str(path / "config.json"), spool.temporary(), {"shared": setting})
+
+    assert spool.is_shared is shared
+    assert spool.settings().worker_lost_after == (180 if shared else 60)
+    assert f"the setting 'shared' says ({setting})" in str(probe.use(spool))
+
+
+def test_doctor_and_init_say_what_was_decided_and_why(queuectl, path):
+    assert queuectl.run("init").stderr == ""
+    done = queuectl.run("doctor")
+    assert (done.returncode, done.stdout) == (0, "healthy\n")
+    assert "this host alone" in done.stderr
+
+    queuectl("config", "set", "shared", "yes")
+
+    assert "several hosts, as the setting 'shared' says (yes)" in queuectl.run("doctor").stderr
+    assert "several hosts" in queuectl.run("init").stderr
+    assert (
+        "this host alone"
+        in queuectl.run("init", QUEUECTL_SHARED="no").stderr
+        + queuectl.run("doctor", QUEUECTL_SHARED="no").stderr
+    )
+    report = queuectl.json("doctor")["file_system"]
+    assert (report["shared"], report["type"]) == (True, host.mount(str(path)).kind)
+
+
+def test_whether_a_spool_is_shared_is_no_matter_of_one_supervisor(queuectl):
+    refusal = queuectl.refusal("worker", "start", "--set", "shared=yes", code=2)
+
+    assert "whole spool" in refusal
+
+
+def test_the_mount_of_a_path_that_is_not_there_yet_is_that_of_the_directory_above(tmp_path):
+    assert host.mount(str(tmp_path / "a" / "b")) == host.mount(str(tmp_path))
+    assert host.mount("/proc/self/fdinfo").kind == "proc"
+
+
+@pytest.mark.skipif(image.obstacle("btrfs") is not None, reason="needs root and btrfs")
+def test_a_subvolume_is_a_part_of_its_file_system(tmp_path):
+    made = image.Image("btrfs", tmp_path / "image")
+    made.make()
+    with made.mounted(tmp_path / "mount") as there:
+        image.run("btrfs", "subvolume", "create", there / "sub")
+
+        assert host.mount(str(there / "sub")).kind == "btrfs"
+
+
+@pytest.mark.skipif(not shutil.which("bindfs") or os.geteuid() != 0, reason="needs bindfs and root")
+def test_a_mount_of_fuse_that_says_nothing_more_counts_as_shared(tmp_path, queuectl):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "mount").mkdir()
+    subprocess.run(
+        ["bindfs", "-o", "attr_timeout=0", tmp_path / "below", tmp_path / "mount"], check=True
+    )
+    try:
+        mounted = Command(tmp_path / "mount" / "spool")
+        assert "file system fuse: used by several hosts" in mounted.run("init").stderr
+        mounted("enqueue", "--id", "a", "-c", "true")
+        mounted("worker", "start", "--drain")
+        assert ids_in(mounted.spool, "completed") == ["a"]
+    finally:
+        subprocess.run(["umount", tmp_path / "mount"], check=True)

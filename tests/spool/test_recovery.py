@@ -98,13 +98,35 @@ def test_the_lock_of_a_worker_that_has_a_directory_is_none_of_the_stillborn(spoo
 
 def test_a_worker_of_another_boot_of_this_machine_is_dead_on_a_local_disk(spool, path, worker):
     observer = liveness.Observer(spool)
-    observer.is_shared = False
-    record = {
-        **json.loads((path / "workers" / f"{worker.worker}.json").read_text()),
-        "boot": "another",
-    }
+    beat = path / "workers" / f"{worker.worker}.json"
+    os.utime(beat, (0, host.booted_at() - 1))
 
-    assert not observer.is_alive(worker.worker, liveness.Record(**record))
+    assert not observer.is_alive(worker.worker, worker._replace(boot="another"))
+
+
+def test_a_worker_of_another_boot_that_beats_is_alive_whatever_the_disk_seems_to_be(
+    spool, path, worker
+):
+    """Two hosts on one directory, of which nobody knew."""
+    spool._flags = {"worker_lost_after": 0.05, "heartbeat_interval": 0.01}
+    observer, elsewhere = liveness.Observer(spool), worker._replace(boot="another")
+
+    assert observer.is_alive(worker.worker, elsewhere)
+    until(lambda: not observer.is_alive(worker.worker, elsewhere))
+    os.utime(path / "workers" / f"{worker.worker}.json")
+    assert observer.is_alive(worker.worker, elsewhere)
+
+
+def test_a_supervisor_of_another_boot_that_beats_is_alive(spool, path):
+    lock = liveness.enroll_supervisor(spool, "super-1-abc")
+    file = path / "workers" / "super-1-abc.supervisor"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "boot": "another"}))
+    observer = liveness.Observer(spool)
+
+    assert liveness.is_supervising(spool, observer, "super-1-abc")
+    os.utime(file, (0, host.booted_at() - 1))
+    assert not liveness.is_supervising(spool, observer, "super-1-abc")
+    os.close(lock)
 
 
 def test_a_worker_of_another_host_is_judged_by_whether_its_heart_beats(spool, path, worker):
@@ -392,7 +414,10 @@ def test_a_worker_whose_record_a_power_cut_tore_is_dead_when_its_lock_is_free(sp
 
 def test_what_an_earlier_boot_of_this_host_left_in_tmp_is_swept_at_once(spool, path):
     here = host.place()
-    (path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc").touch()
+    left = path / "tmp" / f"{os.getpid()}~{here._replace(boot='00000000-0')}~1abc"
+    left.touch()
+    assert spool.sweep() == 0  # it came after this boot: another host has this name
+    os.utime(left, (0, host.booted_at() - 1))
 
     assert spool.sweep() == 1
 

@@ -504,7 +504,11 @@ def test_a_key_that_cannot_be_let_go_is_no_obstacle_to_an_end_and_void_all_the_s
         monkeypatch.context() as patch,
         filelock.FileLock(path / "unique" / ".lock", is_singleton=False),
     ):
-        patch.setattr(config, "locked", lambda path, real=config.locked: real(path, 0.05))
+        patch.setattr(
+            config,
+            "locked",
+            lambda path, real=config.locked, **_: real(path, shared=False, patience=0.05),
+        )
         gate.Gate(spool, ME).ended("a", job, "completed")
 
     assert ids_in(path, "pending") == ["b"]

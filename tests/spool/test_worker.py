@@ -124,7 +124,9 @@ def test_a_lock_that_nobody_lets_go_of_costs_a_job_no_attempt_and_a_worker_not_i
     (path / "pending" / name).write_text('{"command": "true", "id": "a"}')
     monkeypatch.setattr("queuectl.worker.PATIENCE", 0.01)
     monkeypatch.setattr(
-        config, "locked", lambda path, patience=0.05, real=config.locked: real(path, 0.05)
+        config,
+        "locked",
+        lambda path, real=config.locked, **_: real(path, shared=False, patience=0.05),
     )
     with filelock.FileLock(path / "ids" / ".lock", is_singleton=False):
         worker._follow(Message(verb, f"pending/{name}" if verb == "claim" else name), last=False)

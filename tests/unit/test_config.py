@@ -32,7 +32,7 @@ def test_the_defaults_are_those_of_the_table():
         "heartbeat_interval": 10, "worker_lost_after": 60, "shutdown_grace": 25, "output_tail": 4096,
         "max_output": 1024**3,
         "keep_completed": "7d", "keep_completed_count": 100000, "keep_dead": "180d", "max_job_size": 1048576, "durability": "safe", "log_size": 10485760, "prune_interval": "1h",
-        "success_codes": [0], "no_retry_codes": [], "retry_after_codes": {}, "events": "off", "keep_events": "30d",
+        "success_codes": [0], "no_retry_codes": [], "retry_after_codes": {}, "events": "off", "keep_events": "30d", "shared": "auto",
     }  # fmt: skip
 
 
