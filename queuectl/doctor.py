@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, probe, renewal, results
+from queuectl import config, disk, host, ids, liveness, lookup, probe, renewal, results
+from queuectl.build import build
 from queuectl.errors import IdTaken, InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
 from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
@@ -398,6 +399,14 @@ def boots(spool: Spool) -> Iterator[Finding]:
             yield Finding("boots", what, cure)
 
 
+def builds(spool: Spool) -> Iterator[Finding]:
+    """Workers that run another build of queuectl than others, or than this program."""
+    found = lookup.workers(spool, liveness.Observer(spool))
+    what = lookup.several_builds(found, build())
+    if what:
+        yield Finding("builds", what, lookup.ONE_BUILD)
+
+
 def watches(spool: Spool) -> Iterator[Finding]:
     """Whether the system has a watch left for new jobs."""
     if not host.has_watches():
@@ -426,6 +435,6 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, boots, watches, leftovers, duplicates, orphans,
+    directories, modes, settings, locks, file_system, boots, builds, watches, leftovers, duplicates, orphans,
     stillborn, unreadable, links, records, schedules, refused_hooks, once_huge,
 )  # fmt: skip

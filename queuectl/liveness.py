@@ -1,6 +1,6 @@
 """Who works here, and who is alive: the one answer for status, rescue and stop.
 
-A worker first locks `workers/<worker>.lock`, then writes its record
+A worker first locks `workers/<worker>.lock`, which says its build of queuectl, then writes its record
 `workers/<worker>.json`, then makes its directory in processing/. The kernel lets go
 of the lock at its death, however it died. The record's mtime is the heartbeat.
 
@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl import disk, host
+from queuectl.build import build
 from queuectl.errors import InvalidJob
 from queuectl.spool import Spool
 from queuectl.strict import load
@@ -81,6 +82,8 @@ def enroll(spool: Spool, supervisor: str, supervisor_pid: int) -> tuple[Record, 
     # The order matters: whoever sees the record may trust the lock, whoever sees the directory the record.
     fd = disk.hold(spool.at("workers", worker + ".lock"))
     try:
+        # Beside the record: the readers of earlier versions refuse a record with another key.
+        disk.put(fd, build().encode() + b"\n")
         disk.write(
             spool.at("workers", worker + ".json"), json.dumps(record._asdict()).encode() + b"\n"
         )
@@ -250,15 +253,23 @@ def records(spool: Spool) -> Iterator[tuple[str, Record | None]]:
 def _read(spool: Spool, name: str, end: str) -> Record | None:
     try:
         record = load(disk.read(spool.at("workers", name + end), LARGEST).data)
-        found = Record(**record) if isinstance(record, dict) else None
-        return (
-            found
-            if found
-            and all(isinstance(value, kind) for value, kind in zip(found, _KINDS, strict=True))
-            else None
-        )
-    except (FileNotFoundError, disk.NotPlain, InvalidJob, TypeError):
+        if not isinstance(record, dict):
+            return None
+        # Later versions may say more of themselves.
+        found = Record(**{field: record[field] for field in Record._fields})
+    except (FileNotFoundError, disk.NotPlain, InvalidJob, KeyError):
         return None
+    fits = all(isinstance(value, kind) for value, kind in zip(found, _KINDS, strict=True))
+    return found if fits else None
+
+
+def build_of(spool: Spool, worker: str) -> str | None:
+    """The build of queuectl that a worker runs; None if it does not say."""
+    try:
+        text = disk.read(spool.at("workers", worker + ".lock"), LARGEST).data.decode()
+    except (OSError, ValueError):
+        return None
+    return text.strip() if text.strip().isprintable() and text.strip() else None
 
 
 def lease(spool: Spool) -> float:

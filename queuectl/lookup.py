@@ -30,6 +30,9 @@ Record = dict[str, Any]
 
 T = TypeVar("T")
 
+#: What to do about several builds of queuectl.
+ONE_BUILD = "install the same one on all hosts, then start the workers again"
+
 #: The order in which states are listed.
 SHOWN = ("processing", "pending", "blocked", "held", "failed", "dead", "completed")
 
@@ -372,8 +375,28 @@ def workers(spool: Spool, observer: liveness.Observer) -> list[Record]:
             "heartbeat_age": None if age is None else round(age, 3),
             "supervisor_pid": who.supervisor_pid if who else None,
             "started_at": units.iso(who.started_at) if who else None,
+            "version": liveness.build_of(spool, name),
         })  # fmt: skip
     return found
+
+
+def several_builds(found: list[Record], own: str | None = None) -> str | None:
+    """The builds of queuectl that the living workers run, and with `own` this program; None: it is one.
+
+    A worker without a supervisor may be another program, so it need not say what it runs.
+    """
+    hosts: dict[str, set[str]] = {}
+    for worker in found:
+        is_supervised = worker["supervisor_pid"] != worker["pid"]
+        build = worker["version"] or ("an older one" if is_supervised else None)
+        if worker["alive"] and build:
+            hosts.setdefault(build, set()).add(worker["host"] or "?")
+    if hosts and own:
+        hosts.setdefault(own, set()).add("this command")
+    if len(hosts) < 2:
+        return None
+    each = (f"{build} ({', '.join(sorted(names))})" for build, names in sorted(hosts.items()))
+    return f"different builds of queuectl work here: {', '.join(each)}"
 
 
 def _entry(worker: str, text: str) -> Entry | None:

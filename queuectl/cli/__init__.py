@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from queuectl import __version__
 from queuectl.errors import QueuectlError, SpoolUnusable
 
 if TYPE_CHECKING:
@@ -201,6 +200,14 @@ class Family(Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        from queuectl.build import build
+
+        click.echo(f"queuectl, version {build()}")
+        ctx.exit()
+
+
 @click.group(
     cls=Family,
     invoke_without_command=True,
@@ -215,7 +222,14 @@ class Family(Group):
     show_default=True,
     help="The spool to work on.  [env: QUEUECTL_SPOOL]",
 )
-@click.version_option(__version__, prog_name="queuectl")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and the build, and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context, path: str) -> None:
     """Background jobs in plain files: a directory is the queue, a JSON file is a job, a rename is a change of state.

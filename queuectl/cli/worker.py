@@ -289,3 +289,5 @@ def list_workers(spool: Spool, /, as_json: bool) -> None:
         show.workers(found)
     else:
         click.echo("no workers; start some with 'queuectl worker start'", err=True)
+    if builds := lookup.several_builds(found):
+        click.echo(f"queuectl: warning: {builds}; {lookup.ONE_BUILD}", err=True)

@@ -210,6 +210,7 @@ def _schemas() -> dict[str, Any]:
         "alive": {"type": "boolean"},
         "job": _MAYBE,
         "started_at": _MAYBE,
+        "version": _MAYBE,
     }
     worker |= {
         "pid": _COUNT,

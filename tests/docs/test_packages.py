@@ -1,5 +1,6 @@
 """What is given away: the wheel and the sdist install into a clean environment, and run."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -74,7 +75,8 @@ def test_a_package_installs_into_a_clean_environment_and_runs(packages, tmp_path
     )
     queuectl, env = tmp_path / "venv" / "bin" / "queuectl", environment(tmp_path / "spool")
 
-    assert run(queuectl, "--version", env=env) == f"queuectl, version {__version__}\n"
+    said = run(queuectl, "--version", env=env)
+    assert re.fullmatch(rf"queuectl, version {re.escape(__version__)}\+[0-9a-f]{{8}}\n", said), said
     run(queuectl, "enqueue", "--id", "a", "-c", "echo installed", env=env)
     run(queuectl, "worker", "start", "--drain", env=env)
     assert run(queuectl, "logs", "a", env=env) == "installed\n"

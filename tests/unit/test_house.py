@@ -16,7 +16,7 @@ ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py
 #: From the ground up: a room may use those on lower floors only.
 FLOORS = [
     ["errors"],
-    ["units", "host", "libc", "notify", "paths", "signals", "strict"],
+    ["units", "host", "libc", "notify", "paths", "signals", "strict", "build"],
     ["codes"],
     ["filename", "retry", "render", "cron"],
     ["columns"],
