@@ -113,7 +113,8 @@ def test_attending_ends_when_there_is_something_to_read_or_when_a_signal_came_be
 def test_a_command_is_run_to_its_end_and_ended_at_its_timeout(listener, heard):
     assert executor.run(order("exit 3"), listener, lambda: None).exit_code == 3
 
-    ended = executor.run(order("sleep 600", timeout=0.01), listener, lambda: None)
+    late = order("sleep 600", timeout=0.01)._replace(grace=LONG)
+    ended = executor.run(late, listener, lambda: None)
     assert (ended.cause, ended.signal) == ("timeout", signal.SIGTERM)
 
 
