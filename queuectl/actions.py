@@ -36,7 +36,7 @@ from queuectl.config import Settings
 from queuectl.errors import WrongState
 from queuectl.filename import decode, encode, has_shape, id_of, stamp
 from queuectl.job import Job
-from queuectl.layout import ENDED, PAUSED, Entry
+from queuectl.layout import ENDED, PAUSED, WAITING, Entry
 from queuectl.spool import Claim, Spool
 
 #: Seconds between two looks of somebody who waits, at first and at most.
@@ -69,10 +69,6 @@ def _bring_back(spool: Spool, entry: Entry) -> Entry | None:
     if job and job.unique:
         unique.hold(spool, job.unique, entry.name.id)
     return spool.move(entry, "pending", entry.name._replace(time=spool.now(), attempts=0))
-
-
-#: The states in which a job waits: it can be changed, held, or cancelled by a move.
-WAITING = ("held", "pending", "blocked", "failed")
 
 
 def hold(spool: Spool, entry: Entry) -> bool:
@@ -314,7 +310,7 @@ def _ended(spool: Spool, id: str) -> Waited | None:
     if entry.state not in ENDED:
         return None
     run = lookup.last_run(spool, entry)
-    if run is None and spool.now() - entry.name.time < RECORD_PATIENCE:
+    if run is None and abs(spool.now() - entry.name.time) < RECORD_PATIENCE:
         return None
     return Waited(id, entry.state, exit_code(entry.state, run))
 

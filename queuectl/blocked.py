@@ -78,9 +78,8 @@ def state_of(spool: Spool, id: str) -> str:
 
 def park(spool: Spool, claim: Claim, job: Job, key: str) -> bool:
     """Let a claimed job wait for `key`; the attempt does not count. False: it is no longer ours."""
-    came = min(
-        claim.name.time, job.created_at or claim.name.time
-    )  # who was woken in vain keeps its place
+    # A job that was woken in vain keeps its place.
+    came = min(claim.name.time, job.created_at or claim.name.time, spool.now())
     name = Name(came, claim.name.priority, max(0, claim.name.attempts - 1), claim.name.id)
     for _ in range(TRIES):
         spool.need("blocked")

@@ -132,8 +132,8 @@ class Calls:
         runs = results.read(spool.at("results"), name.id)
         run = next((run for run in reversed(runs) if run.get("to") == target), None)
         if run is None:
-            noted = disk.modified(spool.at("hooks", "due", hook + hooks.SIGN + text))
-            return "coming" if noted is not None and spool.now() - noted < YOUNG else "never"
+            note = spool.at("hooks", "due", hook + hooks.SIGN + text)
+            return "coming" if spool.age(note) < YOUNG else "never"
         if disk.is_there(spool.at(str(run["claim"]))):
             return "coming"
         # RACE: its worker was taken for dead, and wrote its record after whoever rescued the job: the job went the other way.

@@ -22,7 +22,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from queuectl import blocked, cancellation, closing, liveness, recovery
+from queuectl import blocked, cancellation, closing, liveness, recovery, units
 from queuectl.crew import Crew
 from queuectl.errors import QueuectlError
 from queuectl.janitor import Janitor
@@ -35,6 +35,9 @@ from queuectl.ticker import Ticker
 
 #: Seconds between two sweeps of what the dead left; jobs are never among it, but for those of a doctor that died.
 SWEEP_INTERVAL = 300.0
+
+#: Seconds by which the clock must go back between two heartbeats before it is told: file servers are asked now and then.
+BACK = 5.0
 
 #: Seconds until another look after a rescue that came too early, and until the first chores if no worker comes up.
 SOON = 0.1
@@ -59,7 +62,7 @@ class Chores:
         self.wanted, self.is_heartless = 0, False
         #: Whether none of them has been done yet.
         self.is_new = True
-        self._due, self._swept = 0.0, -math.inf
+        self._due, self._swept, self._ahead = 0.0, -math.inf, -math.inf
 
     def begin(self) -> None:
         """Become a supervisor that others see. The chores wait a moment, or for `hurry`: first the workers get something to do."""
@@ -101,7 +104,13 @@ class Chores:
         if now >= self._due:
             self._due, self.is_new = now + self.settings.heartbeat_interval, False
             self.notifier.status(self.crew.in_words())
-            for chore in (self._beat, self._rescue, self._relay_requests, self._tidy):
+            for chore in (
+                self._beat,
+                self._rescue,
+                self._relay_requests,
+                self._tidy,
+                self._check_clock,
+            ):
                 with self.complaining():
                     chore()
             self._due = min(
@@ -194,6 +203,15 @@ class Chores:
     def _tidy(self) -> None:
         self.porter.refresh(self.observer)
         self.janitor.tend(self.settings.prune_interval)
+
+    def _check_clock(self) -> None:
+        """Say once that the clock by which jobs become due was set back."""
+        ahead = self.spool.now() - time.monotonic()
+        if (back := self._ahead - ahead) > BACK:
+            self.warn(
+                f"the clock was set back by {units.span(round(back))}: jobs may wait that much longer; 'queuectl doctor' names them, --fix mends them"
+            )
+        self._ahead = ahead
 
     def _sweep(self) -> None:
         """Clear away what the dead left in tmp/ and in workers/, and wake whom they left asleep."""

@@ -70,7 +70,7 @@ class Look:
         return self._age()
 
     def _age(self) -> Literal["yes", "soon"]:
-        age = self._spool.now() - (disk.modified(self._path) or 0.0)
+        age = self._spool.age(self._path)
         wanted = (
             NEWBORN
             if any(lookup.at_last_record(self._spool, id) is None for id in self.ids)
@@ -100,7 +100,7 @@ class Look:
             return 0, "", False
         if not (at.isdigit() and len(at) < 12 and is_id(id)):
             return 0, "", False
-        return int(at), id, self._spool.now() - (disk.modified(path) or 0.0) < TRUSTED
+        return int(at), id, self._spool.age(path) < TRUSTED
 
     def _remember(self, at: int) -> None:
         temporary = self._spool.temporary()

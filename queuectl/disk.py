@@ -453,6 +453,15 @@ def modified(path: str) -> float | None:
         os.close(fd)
 
 
+def changed(path: str) -> float:
+    """When the file at `path` was last written or given another name, whichever is later; 0 if it is not there."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0.0
+    return max(status.st_mtime, status.st_ctime)
+
+
 def mode(path: str) -> int | None:
     """The permission bits of `path`; None if it is not there."""
     try:

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from queuectl import config, disk, host, ids, liveness, lookup, probe, renewal, results
+from queuectl import config, disk, host, ids, liveness, lookup, probe, renewal, results, units
 from queuectl.build import build
 from queuectl.errors import IdTaken, InvalidJob, Locked, QueuectlError, ScheduleDamaged
 from queuectl.job import parse
-from queuectl.layout import ENDED, LATER, MADE, STATES, Entry
+from queuectl.layout import ENDED, LATER, MADE, SKEW, STATES, WAITING, Entry
 from queuectl.spool import Spool
 
 #: Seconds for which a file without a job is left alone: the job may be just moving.
@@ -328,11 +328,16 @@ def schedules(spool: Spool) -> Iterator[Finding]:
     names = [kept.name for kept in found]
     for kept in found:
         try:
-            timetable.read(spool, kept)
+            ahead = timetable.since(spool, kept.name, timetable.read(spool, kept)) - spool.now()
+            if ahead > SKEW:
+                what = f"schedule {kept.name} was made, or has ticked, {units.ago(ahead)} ahead of now: the clock was set back"
+                mend = partial(timetable.begin_anew, spool, kept.name)
+                yield Finding("schedules", what, "--fix lets it begin anew", mend)
         except FileNotFoundError:
             continue  # it was paused or removed meanwhile
         except ScheduleDamaged as error:
-            yield Finding("schedules", str(error), "correct the file, or remove it")
+            if kept.file in str(error):  # what is remembered comes below
+                yield Finding("schedules", str(error), "correct the file, or remove it")
         if kept.end == timetable.PAUSED and names.count(kept.name) > 1:
             yield Finding(
                 "schedules",
@@ -355,6 +360,34 @@ def schedules(spool: Spool) -> Iterator[Finding]:
                 "--fix lets it begin anew",
                 partial(timetable.begin_anew, spool, name),
             )
+
+
+def clocks(spool: Spool) -> Iterator[Finding]:
+    """Jobs that wait for a time that only a clock explains that was ahead."""
+    now = spool.now()
+    for state in WAITING:
+        for entry in spool.entries(state):
+            if entry.name.time <= now + SKEW:
+                continue
+            came = disk.changed(spool.at(entry.file))
+            if came <= now + SKEW or _is_wanted(spool, entry, came):
+                continue
+            what = f"job {entry.name.id} waits until {units.iso(entry.name.time)}: the clock was {units.ago(came - now)} ahead when it came here"
+            mend = partial(_set_right, spool, entry, now + max(0.0, entry.name.time - came))
+            yield Finding("clocks", what, "--fix lets it wait for as long as it should have", mend)
+
+
+def _is_wanted(spool: Spool, entry: Entry, came: float) -> bool:
+    """Whether the job itself asks for the time at which it is due, and did so before that time."""
+    job = lookup.read(spool, entry.file)
+    return job is not None and job.run_at == entry.name.time > came
+
+
+def _set_right(spool: Spool, entry: Entry, due: float) -> None:
+    """Let a job be due at this time, and its file be of now, so that nobody takes it for wrong again."""
+    moved = spool.move(entry, entry.state, entry.name._replace(time=due))
+    if moved:
+        disk.touch(spool.at(moved.file))
 
 
 def refused_hooks(spool: Spool) -> Iterator[Finding]:
@@ -436,5 +469,5 @@ def _all(spool: Spool) -> Iterator[Entry]:
 #: In this order: what is missing before what is in it.
 CHECKS = (
     directories, modes, settings, locks, file_system, boots, builds, watches, leftovers, duplicates, orphans,
-    stillborn, unreadable, links, records, schedules, refused_hooks, once_huge,
+    stillborn, unreadable, links, records, clocks, schedules, refused_hooks, once_huge,
 )  # fmt: skip

@@ -366,7 +366,7 @@ class Intake(Moves):
         is_of_another_boot = len(place) == 3 and place[0] == here.host and place[1] != here.boot[:8]
         if is_of_another_boot and not self.is_shared and modified <= host.booted_at():
             return True
-        return self.now() - modified > TMP_AGE
+        return abs(self.now() - modified) > TMP_AGE
 
 
 def _sync(paths: list[str]) -> None:

@@ -30,6 +30,9 @@ from queuectl.strict import load
 #: The states, in the order of a job's life; each is the name of its directory.
 STATES = ("held", "pending", "processing", "blocked", "failed", "completed", "dead")
 
+#: The states in which a job waits: it can be changed, held, or cancelled by a move.
+WAITING = ("held", "pending", "blocked", "failed")
+
 #: The states that a job leaves only if somebody wants that.
 ENDED = ("completed", "dead")
 
@@ -305,6 +308,14 @@ class Layout:
             disk.unlink(probe)
             self._skew = offset if abs(offset) >= SKEW else 0.0
         return self._skew
+
+    def age(self, path: str) -> float:
+        """Seconds between now and when the file at `path` (absolute) was modified; infinite without one.
+
+        A time in the future is that of a clock that was wrong: it is no nearer than one in the past.
+        """
+        modified = disk.modified(path)
+        return math.inf if modified is None else abs(self.now() - modified)
 
     def temporary(self) -> str:
         """A new path in tmp/ that says whose it is."""

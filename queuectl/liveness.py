@@ -214,9 +214,9 @@ def is_of_this_time(path: str) -> bool:
 
 
 def age_of(path: str) -> float:
-    """Seconds since the file at `path` was last modified, by this host's clock; 0 if it is not there."""
+    """Seconds between now, by this host's clock, and when the file at `path` was modified; 0 if it is not there."""
     now = time.time()
-    return now - (disk.modified(path) or now)
+    return abs(now - (disk.modified(path) or now))
 
 
 def dismiss(spool: Spool, worker: str) -> bool:

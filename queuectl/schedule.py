@@ -71,10 +71,16 @@ class Schedule(NamedTuple):
         """The contents of a schedule's file."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2).encode() + b"\n"
 
-    def job_at(self, name: str, tick: int) -> Job:
-        """The job that a tick of this schedule, which is called `name`, becomes."""
+    def job_at(self, name: str, tick: int, turn: int = 1) -> Job:
+        """The job that a tick of this schedule, which is called `name`, becomes; `turn` as for tick_id."""
         job = self.any_job(name)
-        return job._replace(id=tick_id(name, tick), run_at=float(tick))
+        return job._replace(id=tick_id(name, tick, turn), run_at=float(tick))
+
+    def made_by(self, time: int) -> Schedule:
+        """The same schedule, made at `time` at the latest; an interval keeps its seconds."""
+        made, step = self.created_at or 0, self.every or 1
+        late = made - time
+        return self._replace(created_at=made - -(-late // step) * step) if late > 0 else self
 
     def any_job(self, name: str) -> Job:
         """A job of this schedule that belongs to no tick."""
@@ -96,9 +102,13 @@ def check_name(text: str) -> None:
         )
 
 
-def tick_id(name: str, tick: int) -> str:
-    """The id of the job that a tick becomes: the same on every host, so only one of them can create it."""
-    return f"{name}-{stamp(tick)[:15]}Z"
+def tick_id(name: str, tick: int, turn: int = 1) -> str:
+    """The id of the job that a tick becomes: the same on every host, so only one of them can create it.
+
+    `turn`: 2 after the clock was set back once, and so on. Its seconds come again, for other jobs.
+    """
+    again = f"-{turn}" if turn > 1 else ""
+    return f"{name[: LONGEST_NAME - len(again)]}-{stamp(tick)[:15]}Z{again}"
 
 
 # -- reading

@@ -78,7 +78,9 @@ class Spool(Intake):
 
     def release(self, claim: Claim) -> bool:
         """Give a claimed job back as if it had never been claimed, due since then."""
-        target = f"pending/{encode(claim.name._replace(attempts=max(0, claim.name.attempts - 1)))}"
+        due = min(claim.name.time, self.now())  # a clock that was set back meanwhile
+        name = claim.name._replace(time=due, attempts=max(0, claim.name.attempts - 1))
+        target = f"pending/{encode(name)}"
         if not disk.rename(self.at(claim.file), self.at(target)):
             return False
         # At once, not with the next group: any enqueue syncs pending/, and that alone must not make the job two.

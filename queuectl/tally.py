@@ -121,7 +121,7 @@ class Tally:
             self._unseen |= fresh
             self._known |= fresh
             self._version = version
-        is_young = self._spool.now() - (disk.modified(path) or 0.0) < NEWBORN
+        is_young = self._spool.age(path) < NEWBORN
         return is_young and batches.is_coming(self._spool, self._batch)
 
     def _seen(self, states: Iterable[str], wanted: Container[str]) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ import math
 import time
 from collections.abc import Callable
 
-from queuectl import disk, timetable
+from queuectl import disk, timetable, units
 from queuectl import schedule as rules
 from queuectl.errors import IdTaken, KeyTaken, QueuectlError
 from queuectl.log import Log
@@ -89,6 +89,13 @@ class Ticker:
 
     def _advance(self, name: str, schedule: Schedule) -> float | None:
         now, last = self._spool.now(), timetable.since(self._spool, name, schedule)
+        if last > now + timetable.AHEAD:
+            self._warn(
+                f"schedule {name}: its last tick is {units.ago(last - now)} ahead of the clock; it begins anew"
+            )
+            timetable.begin_anew(self._spool, name)
+            last = int(now)
+        schedule = schedule.made_by(last)
         due = rules.due(schedule, last, now)
         if due.missed is not None:
             self._log.event(
@@ -97,7 +104,7 @@ class Ticker:
             timetable.remember(self._spool, name, due.missed)
         for tick in due.ticks[:BATCH]:
             # RACE: another supervisor may be ahead of us.
-            if timetable.since(self._spool, name, schedule) < tick and not self._create(
+            if (timetable.last(self._spool, name) or 0) < tick and not self._create(
                 name, schedule, tick
             ):
                 return now + min(LONGEST_PATIENCE, PATIENCE * 2.0 ** min(self._met[name][1] - 1, 6))
@@ -106,7 +113,8 @@ class Ticker:
 
     def _create(self, name: str, schedule: Schedule, tick: int) -> bool:
         """Make a tick a job, and remember it. False: somebody else seems to be doing it right now."""
-        job = schedule.job_at(name, tick)
+        known = timetable.memory(self._spool, name)
+        job = schedule.job_at(name, tick, known.turn if known else 1)
         met, times = self._met.get(name, (tick, 0))
         times = times + 1 if met == tick else 1
         self._met[name] = (tick, times)

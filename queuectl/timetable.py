@@ -2,7 +2,8 @@
 
     <name>.json      a schedule that ticks; written once
     <name>.paused    the same file, while it is paused: a rename there and back
-    <name>.last      the last tick that was dealt with; it can be gone, then all since the schedule was made count
+    <name>.last      the last tick that was dealt with, and the turn if the clock was set back; it can be gone, then all
+                     since the schedule was made count
 
 Promises
     One name, one schedule, however many add it at once.
@@ -16,6 +17,7 @@ Raises
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -24,6 +26,7 @@ from queuectl import disk, host, units
 from queuectl import schedule as rules
 from queuectl.errors import InvalidSchedule, NoSuchSchedule, ScheduleDamaged, ScheduleTaken
 from queuectl.job import from_dict
+from queuectl.layout import SKEW
 from queuectl.schedule import Schedule
 from queuectl.spool import Spool
 
@@ -35,8 +38,9 @@ PLACE = "schedules"
 #: How the files of active and of paused schedules end, and that which remembers.
 ACTIVE, PAUSED, LAST = ".json", ".paused", ".last"
 
-#: Seconds in the future from which on a last tick is a mistake of some clock and not just a clock that was put back.
-AHEAD = 86400
+#: Seconds by which a last tick may be ahead of the clock: that long a schedule waits until a clock that was set back has
+#: passed it again. What is further ahead is not waited for.
+AHEAD = 600
 
 #: Bytes of the largest file that remembers a tick.
 LARGEST_LAST = 100
@@ -173,13 +177,11 @@ def resume(spool: Spool, name: str) -> bool:
     """Let a schedule tick again, from now on: what came while it was paused is not made up. False: it was not paused."""
     if find(spool, name).end == ACTIVE:
         return False
-    now = int(spool.now())
     try:
-        now = max(now, last(spool, name) or 0)
+        # CRASH: dying after this leaves it paused, as it was.
+        remember(spool, name, int(spool.now()))
     except ScheduleDamaged:
-        pass  # this mends it
-    # CRASH: dying after this leaves it paused, as it was.
-    remember(spool, name, now, anyway=True)
+        begin_anew(spool, name)
     is_resumed = _turn(spool, name, PAUSED, ACTIVE)
     spool.ring()
     return is_resumed
@@ -212,46 +214,81 @@ def look_at(spool: Spool, name: str, look: Callable[[Spool, Kept], T]) -> T:
 # -- what was ticked
 
 
-def last(spool: Spool, name: str) -> int | None:
-    """The time until which all ticks of a schedule have been dealt with, as far as somebody remembers."""
-    path, cure = (
-        spool.at(PLACE, name + LAST),
-        "'queuectl doctor --fix' lets the schedule begin anew",
-    )
+class Memory(NamedTuple):
+    """Until which time all ticks of a schedule have been dealt with, and the turn of the next ones (see tick_id)."""
+
+    tick: int
+    turn: int = 1
+
+
+def memory(spool: Spool, name: str) -> Memory | None:
+    """What is remembered of the ticks of a schedule."""
+    path = spool.at(PLACE, name + LAST)
     try:
-        text = disk.read(path, LARGEST_LAST).data.decode(errors="replace").strip()
-        tick = int(units.instant(text))
+        text, _, turn = (
+            disk.read(path, LARGEST_LAST).data.decode(errors="replace").strip().partition(" ")
+        )
+        return Memory(int(units.instant(text)), int(turn or 1))
     except FileNotFoundError:
         return None
     except disk.NotPlain as error:
         raise ScheduleDamaged(path, error.strerror or "is no plain file") from None
     except ValueError as error:
+        cure = "'queuectl doctor --fix' lets the schedule begin anew"
         raise ScheduleDamaged(path, f"{error}; {cure}") from None
-    if tick > spool.now() + AHEAD:
-        raise ScheduleDamaged(path, f"says {text}, which is in the future; {cure}")
-    return tick
+
+
+def last(spool: Spool, name: str) -> int | None:
+    """The time until which all ticks of a schedule have been dealt with, as far as somebody remembers."""
+    known = memory(spool, name)
+    return None if known is None else known.tick
 
 
 def since(spool: Spool, name: str, schedule: Schedule) -> int:
-    """The time until which no tick of this schedule is left to deal with."""
-    return max(schedule.created_at or 0, last(spool, name) or 0)
+    """The time until which no tick of this schedule is left to deal with.
+
+    A schedule that was made in the future had a clock that was ahead: then its ticks alone count.
+    """
+    made, tick = schedule.created_at or 0, last(spool, name)
+    return tick if tick is not None and made > spool.now() + SKEW else max(made, tick or 0)
+
+
+def following(spool: Spool, name: str, schedule: Schedule) -> Iterator[int]:
+    """The ticks that are to come. A memory that is too far ahead will be given up."""
+    known, now = since(spool, name, schedule), int(spool.now())
+    after: int | None = now if known > now + AHEAD else known
+    while after is not None and (after := rules.following(schedule.made_by(after), after)):
+        yield after
 
 
 def remember(spool: Spool, name: str, tick: int, *, anyway: bool = False) -> None:
     """Take note that all ticks until this one have been dealt with; unless somebody is ahead of us, or it must be `anyway`."""
-    temporary = spool.temporary()
-    disk.write(temporary, units.iso(tick).encode() + b"\n")
+    known = memory(spool, name)
     # RACE: of two that do this at once the earlier tick may win: the other one's job has its id, so it comes but once.
-    if not anyway and (last(spool, name) or 0) >= tick:
-        disk.unlink(temporary)
-        return
-    # CRASH: dying before this leaves a tick whose id is taken, and a file in tmp/.
-    disk.replace(temporary, spool.at(PLACE, name + LAST))
+    if anyway or known is None or known.tick < tick:
+        _write(spool, name, Memory(tick, known.turn if known else 1))
 
 
 def begin_anew(spool: Spool, name: str) -> None:
-    """Take all ticks until now for dealt with, whatever is remembered."""
-    remember(spool, name, int(spool.now()), anyway=True)
+    """Take all ticks until now for dealt with, whatever is remembered.
+
+    What is remembered of later ones is of another turn: theirs are new jobs when the clock comes to them again.
+    """
+    now = int(spool.now())
+    try:
+        known = memory(spool, name) or Memory(now)
+    except ScheduleDamaged:
+        known = Memory(now)
+    # CRASH: dying before or after this, the next look does the same, or goes on.
+    _write(spool, name, Memory(now, known.turn + (known.tick > now)))
+
+
+def _write(spool: Spool, name: str, known: Memory) -> None:
+    temporary = spool.temporary()
+    turn = f" {known.turn}" if known.turn > 1 else ""
+    disk.write(temporary, f"{units.iso(known.tick)}{turn}\n".encode())
+    # CRASH: dying before this leaves a tick whose id is taken, and a file in tmp/.
+    disk.replace(temporary, spool.at(PLACE, name + LAST))
 
 
 def forget(spool: Spool, name: str) -> None:
@@ -289,7 +326,7 @@ def record(spool: Spool, kept: Kept) -> dict[str, Any]:
         shown["command"] = found.job["command"]
         shown["last_at"] = units.iso(tick) if (tick := last(spool, kept.name)) is not None else None
         if kept.end == ACTIVE:
-            tick = rules.following(found, since(spool, kept.name, found))
+            tick = next(following(spool, kept.name, found), None)
             shown["next_at"] = None if tick is None else units.iso(tick)
     except ScheduleDamaged as error:
         shown = {**empty, **shown, "state": "damaged", "reason": str(error)}
@@ -306,5 +343,5 @@ def full_record(spool: Spool, kept: Kept, count: int) -> dict[str, Any]:
     job = from_dict(dict(found.job)).to_dict()
     if "env" in job:
         job["env"] = dict.fromkeys(job["env"])
-    ticks = rules.upcoming(found, since(spool, kept.name, found), count)
+    ticks = itertools.islice(following(spool, kept.name, found), count)
     return {**shown, "next": [units.iso(tick) for tick in ticks], "job": job}

@@ -36,7 +36,7 @@ def hold(spool: Layout, key: str, id: str) -> None:
         if holder is not None:
             state = spool.state_of(holder)
             # RACE: its enqueue may be just between its key and its job; one that died there is forgotten after a while.
-            is_newborn = state is None and spool.now() - (disk.modified(path) or 0.0) < NEWBORN
+            is_newborn = state is None and spool.age(path) < NEWBORN
             if is_newborn or state not in (None, *ENDED):
                 raise KeyTaken(key, holder, state)
             disk.unlink(path)

@@ -7,7 +7,7 @@ import click
 from queuectl import actions, units
 from queuectl.cli import Command, choose
 from queuectl.errors import Wrong
-from queuectl.layout import Entry
+from queuectl.layout import WAITING, Entry
 from queuectl.selection import Selection
 from queuectl.spool import Spool
 
@@ -23,7 +23,7 @@ def hold_(spool: Spool, chosen: Selection) -> None:
     """
     choose.each(
         chosen,
-        actions.WAITING,
+        WAITING,
         lambda entry: f"{entry.name.id} held" if actions.hold(spool, entry) else None,
     )
 
@@ -83,7 +83,7 @@ def set_(
             else None
         )
 
-    choose.each(chosen, actions.WAITING, change)
+    choose.each(chosen, WAITING, change)
 
 
 def _due(spool: Spool, run_at: str | None, delay: str | None) -> float | None:

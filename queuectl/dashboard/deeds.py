@@ -18,7 +18,7 @@ from queuectl import actions, lookup, stopping
 from queuectl.dashboard import listing
 from queuectl.dashboard.desk import Desk
 from queuectl.errors import QueuectlError, Wrong
-from queuectl.layout import STATES, Entry
+from queuectl.layout import STATES, WAITING, Entry
 from queuectl.spool import Spool
 
 #: Jobs that one request acts on.
@@ -66,13 +66,13 @@ ACTS = {
     ),
     "priority": Act(
         "Set priority",
-        actions.WAITING,
+        WAITING,
         asks=False,
         do=lambda spool, entry, value: actions.change(spool, entry, priority=value),
     ),
     "cancel": Act(
         "Cancel",
-        (*actions.WAITING, "processing"),
+        (*WAITING, "processing"),
         asks=True,
         do=lambda spool, entry, _: bool(actions.cancel(spool, entry.name.id, entry)),
     ),

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 import filelock
 import pytest
 
-from queuectl import disk, doctor, libc, liveness, renewal
+from queuectl import actions, disk, doctor, libc, liveness, renewal, units
+from queuectl.layout import Layout
 from tests import inotify
 from tests.support import Workers, ids_in, names, until
 
@@ -449,3 +452,127 @@ def test_a_worker_of_another_kernel_that_works_here_is_told(spool, path):
     spool._shared = True
     assert list(doctor.boots(spool)) == []
     os.close(lock)
+
+
+# -- clocks
+
+#: How far a clock was ahead.
+AHEADS = [12 * 3600.0, 10 * 365 * 86400.0]
+
+
+@pytest.fixture
+def ahead(spool, path, monkeypatch):
+    """Within it the clock is ahead; the file of job a gets the time that it would have by that clock."""
+
+    @contextmanager
+    def ahead(by):
+        with monkeypatch.context() as patch:
+            patch.setattr(Layout, "now", lambda spool: time.time() + by)
+            yield
+            [entry] = spool.entries_of("a")
+            os.utime(path / entry.file, (spool.now(), spool.now()))
+
+    return ahead
+
+
+def waits(spool, id):
+    """Seconds until a job is due."""
+    [entry] = spool.entries_of(id)
+    return entry.name.time - time.time()
+
+
+def clock_reports(spool, *, fix):
+    return [report for report in doctor.examine(spool, fix=fix) if report.check == "clocks"]
+
+
+@pytest.mark.parametrize("by", AHEADS)
+@pytest.mark.parametrize(("delay", "hold"), [(0, False), (0, True), (100_000, False)])
+def test_a_job_that_came_by_a_clock_that_was_ahead_waits_as_long_as_it_should(
+    spool, ahead, by, delay, hold
+):
+    with ahead(by):
+        spool.enqueue({"command": "true", "id": "a", "delay": delay}, hold=hold)
+    spool.enqueue({"command": "true", "id": "b", "delay": 1e8})
+
+    [report] = clock_reports(spool, fix=False)
+    assert report.what.startswith("job a ")
+    assert waits(spool, "a") == pytest.approx(by + delay, abs=60)
+    clock_reports(spool, fix=True)
+
+    assert clock_reports(spool, fix=True) == []
+    assert waits(spool, "a") == pytest.approx(delay, abs=60)
+    assert waits(spool, "b") == pytest.approx(1e8, abs=60)
+
+
+@pytest.mark.parametrize("by", AHEADS)
+def test_a_retry_of_a_run_that_ended_by_a_clock_that_was_ahead_comes_after_its_wait(
+    spool, ahead, by
+):
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    with ahead(by):
+        claimed = spool.claim(entry.file, record.worker, spool.now())
+        spool.file(claimed, spool.target(claimed, "failed", spool.now() + 500))
+    os.close(lock)
+
+    [report] = clock_reports(spool, fix=True)
+
+    assert report.fixed
+    assert waits(spool, "a") == pytest.approx(500, abs=60)
+
+
+@pytest.mark.parametrize("run_at", ["2020-01-01T00:00:00Z", "2199-01-01T00:00:00Z"])
+def test_a_job_keeps_a_time_that_it_asks_for_itself(spool, ahead, run_at):
+    with ahead(AHEADS[0]):
+        spool.enqueue({"command": "true", "id": "a", "run_at": run_at})
+
+    assert clock_reports(spool, fix=True) == []
+    assert waits(spool, "a") == pytest.approx(units.instant(run_at) - time.time(), abs=60)
+
+
+def test_a_tick_that_came_by_a_clock_that_was_ahead_runs_now(spool, ahead):
+    """It asks for its time, but when that had come."""
+    with ahead(AHEADS[0]):
+        spool.enqueue({"command": "true", "id": "a", "run_at": units.iso(spool.now() - 3)})
+
+    [report] = clock_reports(spool, fix=True)
+
+    assert report.fixed
+    assert waits(spool, "a") <= 0
+
+
+def test_a_job_that_somebody_has_put_off_is_nobodys_mistake(spool):
+    spool.enqueue({"command": "true", "id": "a"})
+    [entry] = spool.entries_of("a")
+    actions.change(spool, entry, due=time.time() + AHEADS[1])
+
+    assert clock_reports(spool, fix=True) == []
+    assert waits(spool, "a") > 1e8
+
+
+def test_a_job_that_was_claimed_by_a_clock_that_was_ahead_is_given_back_for_now(spool, ahead):
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    with ahead(AHEADS[1]):
+        claimed = spool.claim(entry.file, record.worker, spool.now())
+
+    spool.release(claimed)
+
+    assert waits(spool, "a") <= 0
+    os.close(lock)
+
+
+def test_what_a_clock_that_was_ahead_left_is_not_young_for_ever(spool, path):
+    """A key whose enqueue died, and a file of another host in tmp/."""
+    future = time.time() + AHEADS[1]
+    spool.need("unique")
+    os.symlink("gone", path / "unique" / "key")
+    os.utime(path / "unique" / "key", (future, future), follow_symlinks=False)
+    (path / "tmp" / "other").touch()
+    os.utime(path / "tmp" / "other", (future, future))
+
+    spool.enqueue({"command": "true", "unique": "key"})
+
+    assert spool.sweep() == 1

@@ -15,8 +15,9 @@ from queuectl.errors import (
     ScheduleTaken,
     SpoolUnusable,
 )
+from queuectl.filename import is_id
 from queuectl.log import Log
-from queuectl.schedule import MOST
+from queuectl.schedule import LONGEST_NAME, MOST, tick_id
 from queuectl.ticker import BATCH, Ticker
 from queuectl.timetable import ACTIVE, PAUSED, Kept
 from queuectl.units import instant, iso
@@ -247,19 +248,100 @@ def test_a_job_of_a_tick_that_was_removed_is_not_made_again(spool, path, desk):
     assert ticked(path) == []
 
 
-def test_a_clock_that_is_put_back_repeats_nothing(spool, path, desk):
+def test_a_clock_that_is_put_back_a_little_repeats_nothing(spool, path, desk):
     timetable.add(spool, "nightly", HOURLY)
     spool.time = NOON + 3600
     desk.look()
     for entry in list(spool.entries("pending")):
         actions.remove(spool, entry)
-    for hours in (-5, 0, 1):
-        spool.time = NOON + hours * 3600
+    for seconds in (-timetable.AHEAD, -1, 0):
+        spool.time = NOON + 3600 + seconds
         desk.look()
-    assert ticked(path) == []
+    assert ticked(path) == desk.warnings == []
     spool.time = NOON + 2 * 3600
     desk.look()
     assert ticked(path) == ["20261122T140000Z"]
+
+
+OFTEN = {"every": "2s", "job": {"command": "true"}}
+
+
+@pytest.mark.parametrize("rule", [OFTEN, {**HOURLY, "catch_up": "all"}, HOURLY])
+@pytest.mark.parametrize("hours", [0.5, 12, 12000])
+def test_a_clock_that_is_put_back_silences_no_schedule(spool, path, desk, rule, hours):
+    """Its ticks of the time that comes again are new jobs: those of the first time are still there."""
+    timetable.add(spool, "often", rule)
+    spool.time = NOON + 3600
+    desk.look()
+    before = set(ids_in(path, "pending"))
+    assert before
+    spool.time -= hours * 3600
+    desk.look()
+    assert set(ids_in(path, "pending")) == before
+    [warning] = desk.warnings
+    assert "often" in warning
+    spool.time = timetable_next(spool, "often")
+    desk.look()
+    new = set(ids_in(path, "pending")) - before
+    assert all(id.endswith("Z-2") for id in new)
+    assert spool.time <= NOON + 3600 * (1 - hours) + 3600
+    spool.time = NOON + 3 * 3600
+    desk.look()
+    assert len(desk.warnings) == 1
+
+
+def timetable_next(spool, name):
+    kept = timetable.find(spool, name)
+    return instant(timetable.record(spool, kept)["next_at"])
+
+
+def test_of_two_supervisors_that_see_a_clock_go_back_one_makes_each_job(
+    spool, path, desk, tmp_path
+):
+    other = Desk(spool, tmp_path / "other")
+    timetable.add(spool, "often", OFTEN)
+    for shift in (2, -3 * 3600, 2, 2, 2, -3 * 3600, 2, 2):
+        spool.time += shift
+        desk.look()
+        other.look()
+    ids = [id.removeprefix("often-") for id in ids_in(path, "pending")]
+    assert sorted(id[16:] for id in ids) == ["", "-2", "-2", "-2", "-3", "-3"]
+    assert desk.moved + other.moved == len(ids)
+
+
+@pytest.mark.parametrize(
+    "rule", [OFTEN, {"cron": "* * * * * *", "zone": "UTC", "job": {"command": "true"}}]
+)
+def test_a_schedule_that_was_made_by_a_clock_that_was_ahead_ticks(spool, path, desk, rule):
+    spool.time = NOON + 10 * 365 * 86400
+    timetable.add(spool, "often", rule)
+    spool.time = NOON
+    desk.look()
+    spool.time = NOON + 3
+    desk.look()
+    assert ticked(path)[-1] in ("20261122T120002Z", "20261122T120003Z")
+    assert timetable_next(spool, "often") <= NOON + 5
+
+
+def test_a_schedule_of_the_longest_name_has_ids_in_every_turn():
+    name = "n" * LONGEST_NAME
+    found = {tick_id(name, int(NOON), turn) for turn in (1, 2, 10)}
+    assert len(found) == 3
+    assert all(is_id(id) for id in found)
+
+
+def test_the_doctor_lets_a_schedule_begin_anew_whose_last_tick_is_ahead(spool, path, desk):
+    timetable.add(spool, "often", OFTEN)
+    spool.time = NOON + 60
+    desk.look()
+    spool.time = NOON
+    [report] = [found for found in doctor.examine(spool, fix=True) if found.check == "schedules"]
+    assert report.fixed
+    assert "often" in report.what
+    assert not [found for found in doctor.examine(spool, fix=True) if found.check == "schedules"]
+    spool.time = NOON + 2
+    desk.look()
+    assert "often-20261122T120002Z-2" in ids_in(path, "pending")
 
 
 @pytest.mark.parametrize(
@@ -461,11 +543,11 @@ def forgot(path):
     (path / "schedules" / "nightly.last").write_text("half a ti")
 
 
-def far_ahead(path):
-    (path / "schedules" / "nightly.last").write_text(iso(NOON + 1e9))
+def without_a_turn(path):
+    (path / "schedules" / "nightly.last").write_text(f"{iso(NOON)} x")
 
 
-ILLS = [broken, misspelt, placeless, linked, a_pipe, forgot, far_ahead]
+ILLS = [broken, misspelt, placeless, linked, a_pipe, forgot, without_a_turn]
 
 
 @pytest.mark.parametrize("ill", ILLS, ids=lambda ill: ill.__name__)
@@ -491,7 +573,7 @@ def test_a_damaged_schedule_is_told_once_and_does_not_stop_the_others(spool, pat
     assert states == {"alike": "active", "nightly": "damaged", "other": "active"}
 
 
-@pytest.mark.parametrize("ill", [forgot, far_ahead], ids=lambda ill: ill.__name__)
+@pytest.mark.parametrize("ill", [forgot, without_a_turn], ids=lambda ill: ill.__name__)
 def test_the_doctor_lets_a_schedule_begin_anew_that_cannot_know_what_it_did(spool, path, desk, ill):
     timetable.add(spool, "nightly", {**HOURLY, "catch_up": "all"})
     ill(path)

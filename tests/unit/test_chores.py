@@ -8,6 +8,7 @@ import pytest
 from queuectl import chores as room
 from queuectl.chores import Chores
 from queuectl.crew import Crew
+from queuectl.layout import Layout
 from queuectl.log import Log
 
 
@@ -54,3 +55,22 @@ def test_another_heartbeat_interval_counts_from_the_beat_that_reads_it(chores, p
     chores.tend()
 
     assert before <= chores.wakes_at() <= time.monotonic() + 0.5
+
+
+@pytest.mark.parametrize(("step", "told"), [(-43200.0, ["12h"]), (-1.0, []), (43200.0, [])])
+def test_a_clock_that_was_set_back_is_told_once(chores, monkeypatch, step, told):
+    warnings = []
+    chores.warn = warnings.append
+    beat(chores)
+    real = Layout.now
+    monkeypatch.setattr(Layout, "now", lambda spool: real(spool) + step)
+    for _ in range(3):
+        beat(chores)
+
+    assert [text.partition("set back by ")[2].partition(":")[0] for text in warnings] == told
+
+
+def beat(chores):
+    """Do the chores of a heartbeat."""
+    chores.hurry()
+    chores.tend()
