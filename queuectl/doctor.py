@@ -419,6 +419,14 @@ def file_system(spool: Spool) -> Iterator[Finding]:
         yield Finding(fault.check, fault.what, fault.cure)
 
 
+def linked(spool: Spool) -> Iterator[Finding]:
+    """A copy that is made of hard links: its histories, logs and locks are those of this spool."""
+    names = disk.links(spool.at("spool.json"))
+    if names > 1:
+        what = f"{spool.at('spool.json')} has {names} names: a copy of hard links shares its files with this spool"
+        yield Finding("linked", what, "copy it anew with 'cp -a', and remove the one of hard links")
+
+
 def boots(spool: Spool) -> Iterator[Finding]:
     """Signs of life of another kernel, on a file system that counts as used by one."""
     if spool.is_shared:
@@ -468,6 +476,6 @@ def _all(spool: Spool) -> Iterator[Entry]:
 
 #: In this order: what is missing before what is in it.
 CHECKS = (
-    directories, modes, settings, locks, file_system, boots, builds, watches, leftovers, duplicates, orphans,
+    directories, modes, settings, locks, file_system, linked, boots, builds, watches, leftovers, duplicates, orphans,
     stillborn, unreadable, links, records, clocks, schedules, refused_hooks, once_huge,
 )  # fmt: skip

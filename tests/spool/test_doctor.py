@@ -454,6 +454,16 @@ def test_a_worker_of_another_kernel_that_works_here_is_told(spool, path):
     os.close(lock)
 
 
+def test_a_copy_of_hard_links_is_told(spool, path, tmp_path):
+    subprocess.run(["cp", "-al", path, tmp_path / "copy"], check=True)
+
+    [finding] = doctor.linked(spool)
+
+    assert "cp -a" in finding.cure
+    shutil.rmtree(tmp_path / "copy")
+    assert list(doctor.linked(spool)) == []
+
+
 # -- clocks
 
 #: How far a clock was ahead.
