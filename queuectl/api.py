@@ -17,20 +17,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-from queuectl import layout, spool, units
+from queuectl import layout, paths, spool, units
 from queuectl.errors import InvalidJob, NoSuchJob, TimedOut, Wrong
-from queuectl.job import Job
+from queuectl.job import Job, record_of
+from queuectl.strict import kind
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from queuectl import actions
     from queuectl.consumer import Consumer
+    from queuectl.intake import Wanted
+
+    Duration = float | str | timedelta
 
 
 class Fields(TypedDict, total=False):
     """The fields of a job as keywords; those that are None say nothing. docs/format.md has what they mean."""
 
+    command: str | Sequence[str | os.PathLike[str]] | None
     id: str | None
     priority: int | None
     run_at: str | datetime | None
@@ -126,26 +131,24 @@ class Spool(spool.Spool):
 
     def enqueue(
         self,
-        job: Job | dict[str, Any] | str | list[str],
+        job: Wanted | None = None,
         *,
         hold: bool = False,
         **fields: Unpack[Fields],
     ) -> str:
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk.
 
-        With `hold` it waits in held/ until it is released. Keywords are the job's fields; they beat those in `job`. A
-        timedelta is as good as seconds or "10m", a datetime with a zone as good as ISO 8601.
+        With `hold` it waits in held/ until it is released. Keywords are the job's fields; they beat those in `job`, and
+        do without it. A timedelta is as good as seconds or "10m", a datetime with a zone as good as ISO 8601.
         """
         given = {key: _plain(key, value) for key, value in fields.items() if value is not None}
-        if not given:
+        if not given and job is not None:
             return super().enqueue(job, hold=hold)
-        record = (
-            job.to_dict()
-            if isinstance(job, Job)
-            else job
-            if isinstance(job, dict)
-            else {"command": job}
-        )
+        record = {} if job is None else record_of(job)
+        if not isinstance(record, dict):
+            raise InvalidJob(f"must be a job, a command or a list of words, not {kind(job)}", "job")
+        if "command" in given and not isinstance(job, Job | dict | None):
+            raise InvalidJob("is given twice; leave one of them out", "command")
         for one, other in (("run_at", "delay"), ("delay", "run_at")):
             if one in given and other not in given:
                 record = {key: value for key, value in record.items() if key != other}
@@ -160,15 +163,12 @@ class Spool(spool.Spool):
 
         A listing is a sample: what moves meanwhile may be missing.
         """
-        states = set(
-            layout.STATES if state is None else [state] if isinstance(state, str) else state
-        )
-        if wrong := sorted(states.difference(layout.STATES)):
+        states = layout.STATES if state is None else _list(state, "state", alone=True)
+        if wrong := [one for one in states if one not in layout.STATES]:
             raise Wrong(f"no state {wrong[0]!r}; there are {', '.join(layout.STATES)}")
-        if limit is not None and limit < 0:
-            raise Wrong(f"limit {limit} is negative; give how many jobs you want, or None for all")
+        _check_limit(limit)
         self.open()
-        return self._views(states, limit)
+        return self._views(set(states), limit)
 
     def _views(self, states: set[str], limit: int | None) -> Iterator[JobView]:
         from queuectl import disk, lookup
@@ -211,19 +211,20 @@ class Spool(spool.Spool):
 
     # -- waiting
 
-    def wait(self, id: str, *, timeout: float | None = None) -> Result:
+    def wait(self, id: str, *, timeout: Duration | None = None) -> Result:
         """Wait until a job is completed or dead, and say how it ended; TimedOut after `timeout` seconds."""
         return self.wait_all([id], timeout=timeout)[0]
 
-    def wait_all(self, ids: Iterable[str], *, timeout: float | None = None) -> list[Result]:
+    def wait_all(self, ids: Iterable[str], *, timeout: Duration | None = None) -> list[Result]:
         """Wait until all these jobs are completed or dead, and say how each ended; TimedOut names those that had not."""
         from queuectl import actions, lookup
 
+        wanted, seconds = _list(ids, "ids"), _seconds(timeout, "timeout")
         self.open()
-        names = [lookup.find(self, id).name.id for id in ids]
+        names = [lookup.find(self, id).name.id for id in wanted]
         ended: dict[str, actions.Waited] = {}
-        if actions.wait(self, names, timeout, lambda one: ended.update({one.id: one})) is None:
-            raise TimedOut([name for name in names if name not in ended], timeout or 0)
+        if actions.wait(self, names, seconds, lambda one: ended.update({one.id: one})) is None:
+            raise TimedOut([name for name in names if name not in ended], seconds or 0)
         return [_result(self, ended[name]) for name in names]
 
     # -- consuming
@@ -238,22 +239,45 @@ class Spool(spool.Spool):
         """
         from queuectl.consumer import Consumer
 
-        if limit is not None and limit < 0:
-            raise Wrong(f"limit {limit} is negative; give how many jobs you want, or None for all")
+        _check_limit(limit)
+        if stop is not None and not callable(stop):
+            raise TypeError(f"stop: must be a function, not {kind(stop)}")
         return Consumer(spool.Spool(self.path, self._flags), wait=wait, limit=limit, stop=stop)
 
 
 def _plain(key: str, value: Any) -> Any:
-    """A field as JSON could say it."""
-    if hasattr(value, "total_seconds"):
-        return value.total_seconds()
-    if key == "run_at" and hasattr(value, "timestamp"):
-        if value.tzinfo is None:
-            raise InvalidJob(f"{value!r} names no zone; give it one, such as datetime.UTC", key)
-        return units.iso(value.timestamp())
-    if isinstance(value, os.PathLike):
-        return os.path.abspath(os.fspath(value))
+    """A field as a job may have it."""
+    if key == "cwd" and isinstance(value, os.PathLike):
+        try:
+            return paths.absolute(value)
+        except ValueError as error:
+            raise InvalidJob(str(error), key) from None
     return dict(value) if key == "env" and isinstance(value, Mapping) else value
+
+
+def _list(value: Iterable[str], key: str, *, alone: bool = False) -> list[str]:
+    """Some texts, or with `alone` just one; a text would be taken for a list of letters."""
+    if isinstance(value, str) and alone:
+        return [value]
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{key}: must be a list of strings, not {kind(value)}")
+    return list(value)
+
+
+def _check_limit(limit: object) -> None:
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"limit: must be a whole number, not {kind(limit)}")
+    if limit < 0:
+        raise Wrong(f"limit {limit} is negative; give how many jobs you want, or None for all")
+
+
+def _seconds(value: Duration | None, key: str) -> float | None:
+    try:
+        return None if value is None else units.seconds(value)
+    except ValueError as error:
+        raise Wrong(f"{key}: {error}") from None
 
 
 def _view(spool: Spool, entry: layout.Entry) -> JobView:

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
@@ -159,23 +160,31 @@ class ClaimedJob:
 
     def fail(self, reason: str, *, retry: bool = True) -> NoReturn:
         """Leave the block: the job has failed; without `retry` for good, it is dead at once."""
-        self._say(_Said(reason, None if retry else math.inf))
+        self._say(reason, None if retry else math.inf)
 
     def retry(
-        self, after: float | str | None = None, reason: str = "asked for another attempt"
+        self,
+        after: float | str | timedelta | None = None,
+        reason: str = "asked for another attempt",
     ) -> NoReturn:
         """Leave the block: the job is to be tried again, after so many seconds (or "10m") instead of the backoff.
 
         The attempt counts: one that was the last is followed by none.
         """
-        self._say(_Said(reason, None if after is None else units.seconds(after)))
+        try:
+            seconds = None if after is None else units.seconds(after)
+        except ValueError as error:
+            raise ValueError(f"after: {error}") from None
+        self._say(reason, seconds)
 
-    def _say(self, said: _Said) -> NoReturn:
+    def _say(self, reason: str, after: float | None) -> NoReturn:
+        if not isinstance(reason, str):
+            raise TypeError(f"reason: must be a string, not {type(reason).__name__}")
         if self._state != "open":
             raise WrongState(
                 f"job {self.id} is not being worked on; say how it ends inside of its 'with'"
             )
-        self._said = said
+        self._said = _Said(reason, after)
         raise _Enough(self)
 
     # -- its run

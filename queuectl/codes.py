@@ -54,7 +54,7 @@ def _code(word: object) -> int:
     code = int(word) if isinstance(word, str) and _WRITTEN.fullmatch(word) else word
     if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code <= 255:
         raise ValueError(f"{word!r} is no exit code; they are from 0 to 255")
-    return code
+    return int(code)
 
 
 def read_delays(value: object) -> dict[int, float]:

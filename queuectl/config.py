@@ -218,6 +218,8 @@ def kind(name: str) -> Kind:
 
 def key(text: str) -> str:
     """The setting that `text` means."""
+    if not isinstance(text, str):
+        raise InvalidSetting(f"a setting is named by a string, not by {type(text).__name__}")
     if text.startswith(LIMIT):
         try:
             return LIMIT + limit_name(text.removeprefix(LIMIT), "limit")
@@ -242,6 +244,13 @@ def read(name: str, value: Any, source: str = "") -> tuple[str, Any]:
         is_rule = str(error).startswith("must")
         why = f" {error}, not {str(value)[:80]!r}" if is_rule else f": {error}"
         raise InvalidSetting(f"{source}{name}{why}") from None
+
+
+def checked(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a program gives, checked."""
+    if not isinstance(flags, Mapping):
+        raise TypeError(f"flags: must be settings by name, not {type(flags).__name__}")
+    return dict(read(name, value) for name, value in flags.items())
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -14,17 +14,19 @@ Raises
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from queuectl import batches, disk, host, ids, precedence, renewal, unique
 from queuectl.errors import IdTaken, InvalidJob, SpoolUnusable
 from queuectl.filename import Name, encode
-from queuectl.job import Job, from_dict
+from queuectl.job import Job, from_dict, record_of
 from queuectl.layout import Entry
 from queuectl.moves import Moves
+from queuectl.strict import kind
 
 #: Seconds after which a file in tmp/ that another host left behind is swept.
 TMP_AGE = 3600
@@ -40,13 +42,16 @@ AT_ONCE, MANY = 8, 64
 
 T = TypeVar("T")
 
+#: What may be enqueued: a job, its JSON object, a shell command, an argv, or the path of a program.
+Wanted = Job | dict[str, Any] | str | Sequence[str | os.PathLike[str]] | os.PathLike[str]
+
 
 class Intake(Moves):
     """A spool that jobs can come into."""
 
     # -- coming in
 
-    def enqueue(self, job: Job | dict[str, Any] | str | list[str], *, hold: bool = False) -> str:
+    def enqueue(self, job: Wanted, *, hold: bool = False) -> str:
         """Put a job, its JSON object, a shell command or an argv into the queue; its id, once it is on disk."""
         self.make()
         job, data = self.checked(job)
@@ -58,7 +63,7 @@ class Intake(Moves):
 
     def enqueue_all(
         self,
-        jobs: Iterable[Job | dict[str, Any] | str | list[str]],
+        jobs: Iterable[Wanted],
         *,
         hold: bool = False,
         told: Callable[[list[str]], None] = lambda _: None,
@@ -70,6 +75,8 @@ class Intake(Moves):
         All are checked before the first is enqueued. If something fails on the way, such as an id
         that turns out to be taken, those that `told` has heard of are enqueued, and no others.
         """
+        if isinstance(jobs, Job | Mapping | str | bytes) or not isinstance(jobs, Iterable):
+            raise InvalidJob(f"enqueue_all takes a list of jobs, not {kind(jobs)}", "jobs")
         checked = []
         for number, job in enumerate(jobs, 1):
             try:
@@ -153,12 +160,10 @@ class Intake(Moves):
         finally:
             disk.unlink(said)
 
-    def checked(self, job: Job | dict[str, Any] | str | list[str]) -> tuple[Job, bytes]:
+    def checked(self, job: Wanted) -> tuple[Job, bytes]:
         """A job that may come in now, and what its file says; else InvalidJob."""
-        if isinstance(job, str | list):
-            job = {"command": job}
         # A Job that a program made by itself is checked, too.
-        job = from_dict(job.to_dict() if isinstance(job, Job) else job, came=self.now())
+        job = from_dict(job if isinstance(job, dict) else record_of(job), came=self.now())
         data = job.to_bytes()
         most = self.settings().max_job_size
         if len(data) > most:

@@ -17,6 +17,7 @@ Raises
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -107,9 +108,12 @@ class Job(NamedTuple):
         """The JSON object for this job: only what differs from the defaults."""
         record: dict[str, Any] = {}
         for (key, default), value in zip(_DEFAULTS.items(), self, strict=True):
-            if value != default:
-                writer = _WRITERS.get(key)
-                record[key] = writer(value) if writer else value
+            try:
+                if value != default:
+                    writer = _WRITERS.get(key)
+                    record[key] = writer(value) if writer else value
+            except Exception as error:  # a program can put anything there
+                raise InvalidJob(f"cannot be {kind(value)} ({error})", key) from None
         return record
 
     def to_bytes(self) -> bytes:
@@ -118,6 +122,15 @@ class Job(NamedTuple):
 
 
 _DEFAULTS: dict[str, Any] = {"command": None, **Job._field_defaults}
+
+
+def record_of(job: object) -> object:
+    """The JSON object that a program means by a Job, a shell command, an argv or the path of a program."""
+    if isinstance(job, Job):
+        return job.to_dict()
+    if isinstance(job, str | list | tuple):
+        return {"command": job}
+    return {"command": [job]} if isinstance(job, os.PathLike) else job
 
 
 _pieces = writer(", ", ": ", ascii_only=False)
@@ -160,15 +173,25 @@ def from_dict(record: object, came: float | None = None) -> Job:
         _check_total(command, env)
     if came is not None and values.get("created_at") is None:
         values["created_at"] = round(came, 6)
+    delay = values.get("delay")
+    if delay and (values.get("created_at") or 0.0) + delay > units.LATEST:
+        raise InvalidJob("ends after the year 2199", "delay")
     return Job(**values)
 
 
 # One reader for each field: (value, key) -> the value inside a Job, or InvalidJob.
 
 
-def _text(value: Any, key: str) -> str:
+def _exact(value: Any, key: str) -> str:
+    """The text itself of a str, or of what inherits from it: an enum, for one, is formatted as something else."""
     if not isinstance(value, str):
         raise InvalidJob(f"must be a string, not {kind(value)}", key)
+    return str.__str__(value)
+
+
+def _text(value: Any, key: str) -> str:
+    if type(value) is not str:
+        value = _exact(value, key)
     if "\0" in value:
         raise InvalidJob("must not contain a NUL character", key)
     return value if value.isascii() else _encodable(value, key)
@@ -202,26 +225,34 @@ def _check_total(command: str | tuple[str, ...], env: Mapping[str, str]) -> None
 
 
 def _command(value: Any, key: str) -> str | tuple[str, ...]:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         if not value:
             raise InvalidJob("must name a program; the list is empty", key)
-        for word in value:
-            if not isinstance(word, str):
-                raise InvalidJob(f"must be a string, not {kind(word)}", key)
-        if len(_text("".join(value), key)) > SHORT:
-            _check_length(value[0], key, "the program ", LONGEST_PATH)
-            for word in value:
+        words = tuple(value)
+        for word in words:
+            if type(word) is not str:
+                words = tuple(_word(each, key) for each in words)
+                break
+        if len(_text("".join(words), key)) > SHORT:
+            _check_length(words[0], key, "the program ", LONGEST_PATH)
+            for word in words:
                 _check_length(word, key, "a word ")
-        if not value[0].strip():
+        if not words[0].strip():
             raise InvalidJob("must name a program; the first word is empty", key)
-        return tuple(value)
+        return words
     if not isinstance(value, str):
         raise InvalidJob(f"must be a string or a list of strings, not {kind(value)}", key)
     if not value.strip():
         raise InvalidJob("must not be empty", key)
-    if len(_text(value, key)) > SHORT:
-        _check_length(value, key)
-    return value
+    text = _text(value, key)
+    if len(text) > SHORT:
+        _check_length(text, key)
+    return text
+
+
+def _word(value: Any, key: str) -> str:
+    """A word of an argv; a path is one, too."""
+    return _exact(os.fspath(value) if isinstance(value, os.PathLike) else value, key)
 
 
 def _id(value: Any, key: str) -> str:
@@ -240,7 +271,7 @@ def _whole(low: int, high: int) -> Callable[[Any, str], int]:
             raise InvalidJob(f"must be a whole number from {low} to {high}, not {kind(value)}", key)
         if not low <= value <= high:
             raise InvalidJob(f"must be from {low} to {high}", key)
-        return value
+        return int(value)  # an enum, for one, is formatted as something else
 
     return read
 
@@ -255,9 +286,7 @@ def _cwd(value: Any, key: str) -> str:
 
 
 def _stdin(value: Any, key: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidJob(f"must be a string, not {kind(value)}", key)
-    return _encodable(value, key)
+    return _encodable(_exact(value, key), key)
 
 
 def _key(most: int, more: str) -> Callable[[Any, str], str]:
@@ -314,10 +343,14 @@ def _env(value: Any, key: str) -> dict[str, str]:
 
 def _json(value: Any, key: str) -> Any:
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps({key: value}, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJob(f"must be something that JSON can hold ({error})", key) from None
-    return value
+    try:
+        # What a program gives may be deeper than a file, or have the keys 1 and "1".
+        return load(text)[key]  # type: ignore[index]
+    except InvalidJob as error:
+        raise InvalidJob(error.why, key) from None
 
 
 _READERS: dict[str, Callable[[Any, str], Any]] = {

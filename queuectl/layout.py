@@ -101,7 +101,7 @@ class Layout:
         flags: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = _place(path)
-        self._flags = flags or {}
+        self._flags = {} if flags is None else config.checked(flags)
         self._live: config.Live | None = None
         self._known: object = None
         self._shared: bool | None = None

@@ -103,6 +103,8 @@ def view(spool: Spool, entry: Entry, look: Callable[[Entry], T]) -> T:
 
 def at_last_record(spool: Spool, id: str) -> Entry | None:
     """The quick way: where the last record said that the job was going."""
+    if not isinstance(id, str):
+        raise TypeError(f"id: must be a string, not {type(id).__name__}")
     if not is_id(id) or not (runs := results.read(spool.at("results"), id)):
         return None
     file = str(runs[-1].get("to", ""))

@@ -19,6 +19,10 @@ from typing import Any
 def absolute(path: str | bytes | os.PathLike[Any]) -> str:
     """`path` as an absolute path, with the home directory for "~"."""
     text = _expanded(os.fsdecode(path))
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError("the path has a character that no path can have; name another") from None
     flat = os.path.normpath(text if text.startswith("/") else f"{here()}/{text}")
     # A ".." behind a symbolic link leads elsewhere than the text says: ask the kernel.
     if text.startswith("/") or ".." not in text.split("/") or _is_same(flat, text):

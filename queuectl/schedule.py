@@ -88,9 +88,9 @@ class Schedule(NamedTuple):
         return job if job.name is not None else job._replace(name=name)
 
 
-def is_name(text: str) -> bool:
+def is_name(text: object) -> bool:
     """Whether a schedule may be called this."""
-    return is_id(text) and len(text) <= LONGEST_NAME
+    return isinstance(text, str) and is_id(text) and len(text) <= LONGEST_NAME
 
 
 def check_name(text: str) -> None:
@@ -98,7 +98,7 @@ def check_name(text: str) -> None:
     if not is_name(text):
         letters = "use the letters A-Z a-z 0-9 . _ - and begin with a letter or digit"
         raise InvalidSchedule(
-            f"{text[:140]!r} is no name for a schedule; {letters}, at most {LONGEST_NAME}"
+            f"{str(text)[:140]!r} is no name for a schedule; {letters}, at most {LONGEST_NAME}"
         )
 
 
@@ -150,7 +150,7 @@ def from_record(record: object) -> Schedule:
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{key}: must be a string, not {kind(value)}")
-    return value
+    return str.__str__(value)
 
 
 def _cron(value: Any) -> str:
@@ -170,14 +170,15 @@ def _every(value: Any) -> int:
 
 
 def _zone(value: Any) -> str:
-    cron.zone(_text(value, "zone"))
-    return str(value)
+    name = _text(value, "zone")
+    cron.zone(name)
+    return name
 
 
 def _catch_up(value: Any) -> str:
     if value not in CATCH_UPS:
         raise ValueError(f"catch_up: must be one of {', '.join(CATCH_UPS)}")
-    return str(value)
+    return _text(value, "catch_up")
 
 
 def _job(value: Any) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def _job(value: Any) -> dict[str, Any]:
         raise ValueError(
             "job: after: a job that comes again and again cannot wait for one that ends once; leave it out"
         )
-    return value
+    return job.to_dict()
 
 
 def _created_at(value: Any) -> int:

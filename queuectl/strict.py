@@ -139,7 +139,7 @@ def _check_text(text: str) -> None:
 
 
 def kind(value: object) -> str:
-    """What kind of JSON value this is, in words."""
+    """What kind of value this is, in words: JSON's, or the type of Python."""
     if value is None:
         return "null"
     kinds = {
@@ -150,7 +150,7 @@ def kind(value: object) -> str:
         list: "a list",
         dict: "an object",
     }
-    return kinds[type(value)]
+    return kinds.get(type(value)) or type(value).__name__
 
 
 #: What other queues, and people, call fields and options of ours.

@@ -29,6 +29,7 @@ from queuectl.job import from_dict
 from queuectl.layout import SKEW
 from queuectl.schedule import Schedule
 from queuectl.spool import Spool
+from queuectl.strict import kind
 
 T = TypeVar("T")
 
@@ -101,7 +102,7 @@ def find(spool: Spool, name: str) -> Kept:
         kept = Kept(name, end)
         if rules.is_name(name) and disk.is_there(spool.at(kept.file)):
             return kept
-    raise NoSuchSchedule(name, spool.path)
+    raise NoSuchSchedule(str(name), spool.path)
 
 
 # -- what people do to schedules
@@ -135,7 +136,15 @@ def add(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> Sche
 
 def _checked(spool: Spool, name: str, schedule: Schedule | Mapping[str, Any]) -> Schedule:
     """A schedule that begins now; one that a program made by itself is checked, too."""
-    record = schedule.to_dict() if isinstance(schedule, Schedule) else dict(schedule)
+    if isinstance(schedule, Schedule):
+        try:
+            record = schedule.to_dict()
+        except Exception as error:  # a program can put anything there
+            raise InvalidSchedule(f"a field cannot be written ({error})") from None
+    elif isinstance(schedule, Mapping):
+        record = dict(schedule)
+    else:
+        raise InvalidSchedule(f"a schedule is a JSON object, not {kind(schedule)}")
     if record.get("cron") is not None and record.get("zone") is None:
         record["zone"] = host.zone()
         if record["zone"] is None:

@@ -101,7 +101,7 @@ def _moment(text: object) -> datetime:
 
 def iso(epoch: float) -> str:
     """`epoch` as 2026-11-22T10:15:02.123456Z."""
-    micros = round(epoch * 1_000_000)
+    micros = round(epoch * 1e6)  # a text times a whole number would be a very long text
     whole = micros // 1_000_000
     return f"{_second(whole)}{micros - whole * 1_000_000:06}Z"
 
