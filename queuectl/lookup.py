@@ -142,7 +142,7 @@ def drops(spool: Spool) -> Iterator[Entry]:
         file = f"pending/{text}"
         job, came = read(spool, file), disk.modified(spool.at(file)) or spool.now()
         name = Name(
-            job.due(came) if job else came,
+            units.clamped(job.due(came) if job else came),
             job.priority if job else 0,
             0,
             (job.id if job else None) or text,
@@ -218,11 +218,9 @@ def record(
 ) -> Record:
     """One job as `list --json` shows it: the values in force. `why` says what keeps a job with so many retries from running."""
     name, job = entry.name, read(spool, entry.file)
-    created = (
-        job.created_at
-        if job and job.created_at is not None
-        else disk.modified(spool.at(entry.file))
-    )
+    created = job.created_at if job else None
+    if created is None and (written := disk.modified(spool.at(entry.file))) is not None:
+        created = units.clamped(written)
     waits = entry.state not in ("processing", *ENDED)
     max_retries = (job.max_retries if job else None) or settings.max_retries
     return {
@@ -251,8 +249,8 @@ def _updated(spool: Spool, entry: Entry, created: float | None) -> str | None:
     if entry.state in ("processing", *ENDED):
         return units.iso(entry.name.time)
     runs = results.read(spool.at("results"), entry.name.id) if entry.name.attempts else []
-    if runs and runs[-1].get("finished_at"):
-        return str(runs[-1]["finished_at"])
+    if runs and (finished := _time(runs[-1].get("finished_at"))):
+        return finished
     return None if created is None else units.iso(created)
 
 
@@ -308,12 +306,22 @@ def runs(spool: Spool, entry: Entry) -> list[Record]:
         # Of two with one claim the job is where one says; if it has moved on since, the first is the rescuer's, who moves at once.
         moved = next((rival for rival in rivals if rival.get("to") == entry.file), rivals[0])
         known = {key: run.get(key) for key in RUN_KEYS}
+        known |= {key: _time(known[key]) for key in ("started_at", "finished_at")}
         if "output_lost" in run:
             known["output_lost"] = run["output_lost"]
         if run.get("torn"):
             known["reason"] = "the record is torn: the machine stopped while it was written"
         shown.append({**known, "superseded": run is not moved})
     return shown
+
+
+def _time(text: object) -> str | None:
+    """A time in a record; None if it is none: other programs write records, too."""
+    try:
+        units.instant(text)
+    except ValueError:
+        return None
+    return str(text)
 
 
 def last_run(spool: Spool, entry: Entry) -> Record | None:

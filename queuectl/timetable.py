@@ -92,7 +92,8 @@ def read(spool: Spool, kept: Kept) -> Schedule:
             f"belongs to user {content.status.st_uid}, who is neither us nor the owner of the spool",
         )
     if found.created_at is None:
-        found = found._replace(created_at=int(disk.modified(path) or spool.now()))
+        written = disk.modified(path) or spool.now()
+        found = found._replace(created_at=int(units.clamped(written)))
     return found
 
 

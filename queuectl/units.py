@@ -99,6 +99,11 @@ def _moment(text: object) -> datetime:
         raise ValueError(f'{text!r} is no time; write it as "2026-11-22T10:15:00Z"') from None
 
 
+def clamped(epoch: float) -> float:
+    """The nearest time that a name can say: anybody can give a file any time."""
+    return min(max(epoch, 0.0), float(LATEST))
+
+
 def iso(epoch: float) -> str:
     """`epoch` as 2026-11-22T10:15:02.123456Z."""
     micros = round(epoch * 1e6)  # a text times a whole number would be a very long text

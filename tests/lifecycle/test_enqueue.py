@@ -79,6 +79,15 @@ def test_a_time_without_a_zone_is_of_this_machine(queuectl, path):
     assert only_job(path)[0].startswith("20291231T220000.000000Z")
 
 
+def test_a_job_beyond_all_times_is_refused_in_one_line(queuectl, path):
+    far = '{"command":"true","created_at":"2199-12-31T00:00:00Z","delay":"36500d"}'
+
+    said = queuectl.refusal("enqueue", far, code=2)
+
+    assert said == "queuectl: delay: ends after the year 2199"
+    assert not path.exists()
+
+
 def test_a_time_that_the_clocks_skip_is_not_made_earlier(queuectl, path):
     queuectl("enqueue", "--run-at", "2027-03-28T02:30", "-c", "true", TZ="Europe/Berlin")
 

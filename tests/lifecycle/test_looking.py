@@ -1,6 +1,8 @@
 """Looking and doing: status, list, show, wait, dlq, config, and what they print."""
 
 import json
+import os
+import re
 import shlex
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from queuectl import Spool
 from tests.support import Workers, environment, ids_in, names, until
 
 
@@ -21,6 +24,46 @@ def dead(queuectl):
     )
     queuectl("enqueue", "--id", "b", "-c", "true")
     queuectl("worker", "start", "--drain")
+
+
+FAR = [-99_999_999_999, -1, 7_258_118_400, 253_402_300_800, 8_000_000_000_000]
+
+
+def test_files_of_impossible_times_hinder_no_command(queuectl, path):
+    queuectl("init")
+    (path / "schedules").mkdir(mode=0o700)
+    rules = {"every": {"every": "1m"}, "cron": {"cron": "@daily", "zone": "Asia/Tokyo"}}
+    for number, far in enumerate(FAR):
+        files = {f"pending/drop-{number}.json": {"command": "true", "delay": "1h"}}
+        for name, rule in rules.items():
+            files[f"schedules/{name}-{number}.paused"] = {**rule, "job": {"command": "true"}}
+        for name, content in files.items():
+            (path / name).write_text(json.dumps(content))
+            try:
+                os.utime(path / name, (far, far))
+            except OverflowError:
+                pytest.skip(f"this file system has no time {far}")
+
+    assert {record["id"] for record in queuectl.json("list")} == {
+        f"drop-{number}.json" for number in range(len(FAR))
+    }
+    for words in (["list"], ["status"], ["schedule", "list"], ["doctor"], ["show", "drop-4.json"]):
+        queuectl(*words)
+    for kept in sorted((path / "schedules").iterdir()):
+        queuectl("schedule", "show", kept.stem)
+
+
+@pytest.mark.parametrize("time", ['"9999-12-31T23:59:59Z"', '"soon"', "5", "null", "1e300", "[]"])
+def test_a_record_with_a_time_that_is_none_hides_nothing_else(queuectl, path, dead, time):
+    file = path / "results" / "a.jsonl"
+    text = re.sub(r'("(?:started|finished)_at":)"[^"]*"', rf"\g<1>{time}", file.read_text())
+    file.write_text(text)
+
+    [run] = queuectl.json("show", "a")["runs"]
+    assert (run["started_at"], run["finished_at"], run["exit_code"]) == (None, None, 5)
+    queuectl("show", "a")
+    [run] = Spool(path).runs("a")
+    assert (run.started_at, run.finished_at, run.exit_code) == (None, None, 5)
 
 
 KEYS = {"id", "command", "state", "priority", "attempts", "max_retries", "created_at", "updated_at", "run_at", "worker", "file", "name", "batch", "waits"}  # fmt: skip

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl.errors import InvalidJob
+from queuectl.filename import Name, decode, encode
 from queuectl.job import LONGEST_WORD, Job, from_dict, parse
 from queuectl.strict import Unfinished
 
@@ -79,6 +80,49 @@ def test_any_value_is_a_job_or_is_refused(value):
         assert error.field in ("delay", "meta")
 
 
+#: Times and durations at the edges of what there is, in JSON.
+EDGES = st.sampled_from(
+    [
+        "2199-12-31T23:59:59Z", "2199-12-31T23:59:59.999999Z", "2200-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z",
+        "1969-12-31T23:59:59.999999Z", "10000-01-01T00:00:00Z", "36500d", "36501d", "5214w", 100 * 365 * 86400,
+        0, -0.0, -1, 1e-9, 1e15, 1e300, 1e999, float("-inf"), float("nan"), 10**30, 2**63, "", "-1s", True, None, [], {},
+    ]
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(["run_at", "delay", "timeout", "created_at"]), EDGES))
+def test_a_job_that_is_accepted_has_a_time_that_its_name_can_say(fields):
+    for data in ({"command": "true", **fields}, {"command": "true", **fields, "priority": 9}):
+        try:
+            job = from_dict(data, came=1.8e9)
+        except InvalidJob as error:
+            assert error.field in fields
+            continue
+        name = Name(job.due(job.created_at), job.priority, 0, "a")
+        assert decode(encode(name)) == name._replace(time=pytest.approx(name.time, abs=1e-6))
+        assert parse(job.to_bytes()) == job
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | texts | st.binary(),
+        lambda inner: (
+            st.lists(inner)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.none() | st.integers() | st.booleans() | texts, inner)
+        ),
+    )
+)
+def test_what_a_program_calls_meta_is_what_a_worker_reads(value):
+    try:
+        job = from_dict({"command": "true", "meta": value})
+    except InvalidJob as error:
+        assert error.field == "meta"
+        return
+    assert parse(job.to_bytes()) == job
+
+
 def test_what_a_file_leaves_out_is_left_to_the_settings():
     job = parse(b'{"command": "true"}')
 
@@ -141,6 +185,9 @@ REFUSED = {
     "no retries": (b'{"command":"x","max_retries":0}', "max_retries: must be from 1"),
     "a negative delay": (b'{"command":"x","delay":-1}', "delay: must be between"),
     "two times": (b'{"command":"x","delay":1,"run_at":"2026-01-01T00:00:00Z"}', "together with delay"),
+    "a delay beyond all times": (b'{"command":"x","created_at":"2199-12-31T00:00:00Z","delay":"36500d"}', "delay: ends after the year 2199"),
+    "codes of brackets": (b'{"command":"x","success_codes":"' + b"[" * 100000 + b'"}', "success_codes: is nested too deeply"),
+    "delays of braces": (b'{"command":"x","retry_after_codes":"' + b'{\\"a\\":' * 100000 + b'"}', "is nested too deeply"),
     "no time": (b'{"command":"x","run_at":"soon"}', "run_at: 'soon' is no time"),
     "an id with a slash": (b'{"command":"x","id":"../../etc/x"}', "id: '../../etc/x' is no id"),
     "an empty id": (b'{"command":"x","id":""}', "is no id"),
