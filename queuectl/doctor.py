@@ -434,7 +434,9 @@ def boots(spool: Spool) -> Iterator[Finding]:
     observer = liveness.Observer(spool)
     for worker, record in liveness.records(spool):
         elsewhere = record is not None and record.boot not in ("", host.place().boot)
-        if record and elsewhere and observer.is_alive(worker, record):
+        # Of a restored copy the last heartbeat may be later than this boot, too, but it is old.
+        is_recent = (observer.age(worker) or 0.0) <= liveness.lease(spool)
+        if record and elsewhere and is_recent and observer.is_alive(worker, record):
             what = f"worker {worker} works here under another kernel (host {record.host}), and the file system counts as used by this host alone"
             cure = "'queuectl config set shared yes', then start all workers again"
             yield Finding("boots", what, cure)

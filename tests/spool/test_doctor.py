@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import filelock
 import pytest
 
-from queuectl import actions, disk, doctor, libc, liveness, renewal, units
+from queuectl import actions, disk, doctor, host, libc, liveness, renewal, units
 from queuectl.layout import Layout
 from tests import inotify
 from tests.support import Workers, ids_in, names, until
@@ -449,6 +449,9 @@ def test_a_worker_of_another_kernel_that_works_here_is_told(spool, path):
     [finding] = doctor.boots(spool)
     assert "shared yes" in finding.cure
     assert list(doctor.orphans(spool)) == []
+    os.utime(file, (0, max(time.time() - 1000, host.booted_at() + 1)))
+    assert list(doctor.boots(spool)) == []
+    os.utime(file)
     spool._shared = True
     assert list(doctor.boots(spool)) == []
     os.close(lock)
