@@ -26,7 +26,7 @@ from queuectl import closing, disk, executor, hooks, lookup, outcome, results
 from queuectl.capture import Capture, Stream
 from queuectl.errors import NoSuchJob
 from queuectl.filename import decode
-from queuectl.layout import Entry
+from queuectl.layout import ENDED, Entry
 from queuectl.log import Log
 from queuectl.signals import Listener
 from queuectl.spool import Spool
@@ -58,6 +58,8 @@ class Calls:
         self._own = f"hooks/running/{self.name}"
         self._stopping, self._boss = False, os.getppid()
         self._later: dict[str, float] = {}
+        self._of_batch: dict[str, list[str]] = {}
+        self._gone: set[str] = set()
 
     def run(self) -> None:
         """Deal with all notes; those that must wait a little are waited for."""
@@ -71,8 +73,9 @@ class Calls:
             ]
             if not notes and not waits:
                 break
+            self._of_batch, self._gone = self._by_batch(notes), set()
             for note in notes:
-                if not self._stopping and os.getppid() == self._boss:
+                if note not in self._gone and not self._stopping and os.getppid() == self._boss:
                     self._deal(note)
             if not notes:
                 self._listener.hear(min(waits))
@@ -80,6 +83,15 @@ class Calls:
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
+
+    def _by_batch(self, notes: list[str]) -> dict[str, list[str]]:
+        """The notes of jobs that have ended in each batch."""
+        found: dict[str, list[str]] = {}
+        for note in notes:
+            if note.startswith(hooks.BATCH + hooks.SIGN):
+                batch = disk.pointed(self._spool.at("hooks", "due", note)) or ""
+                found.setdefault(batch, []).append(note)
+        return found
 
     # -- one note
 
@@ -125,7 +137,8 @@ class Calls:
         if name is None:
             return "never"
         if hook == hooks.BATCH:
-            return "coming" if spool.state_of(name.id) == "processing" else "came"
+            has_ended = any(disk.is_there(spool.at(state, text)) for state in ENDED)
+            return "came" if has_ended or spool.state_of(name.id) != "processing" else "coming"
         target = f"{hook}/{text}"
         if disk.is_there(spool.at(target)):
             return "came"
@@ -164,6 +177,7 @@ class Calls:
         """A job of a batch has ended: if it was the last, say so."""
         own = self._spool.at(self._own, note)
         batch = disk.pointed(own) or ""
+        self._drop_others(note, batch)
         look = closing.Look(self._spool, batch, id)
         answer = look.has_ended()
         if answer == "soon":
@@ -172,6 +186,14 @@ class Calls:
         else:
             ours = answer == "yes" and look.is_ours(own)
             self._finish(note, done=not ours or self._call(hooks.BATCH, note, look.record(), batch))
+
+    def _drop_others(self, note: str, batch: str) -> None:
+        """Remove the other notes of a batch whose jobs have come: the look that follows is for all of them."""
+        # CRASH: dying before that look leaves the note that is ours, which is put back.
+        for other in self._of_batch.pop(batch, ()):
+            if other != note and self._fate(hooks.BATCH, other.partition(hooks.SIGN)[2]) == "came":
+                disk.unlink(self._spool.at("hooks", "due", other))
+                self._gone.add(other)
 
     def _call(self, hook: str, note: str, record: dict[str, Any], about: str) -> bool:
         """Run a hook to its end. False: we were told to end first."""

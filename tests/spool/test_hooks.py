@@ -484,6 +484,56 @@ def test_a_job_that_is_removed_is_not_waited_for(spool, put, batch, call):
     assert [(record["completed"], record["gone"]) for record in told(out)] == [(1, 1)]
 
 
+@pytest.fixture
+def looks(monkeypatch, tmp_path):
+    """The jobs because of which a child has looked whether a batch has ended."""
+    real = closing.Look.has_ended
+
+    def has_ended(look):
+        with (tmp_path / "looks").open("a") as file:
+            file.write(look._came + " ")
+        return real(look)
+
+    monkeypatch.setattr(closing.Look, "has_ended", has_ended)
+    return lambda: (tmp_path / "looks").read_text().split()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_many_ends_of_one_batch_need_one_look(spool, put, batch, call, path, looks, is_whole):
+    out = put("batch-done")
+    batch(*(f"j{n}" for n in range(20)), *(() if is_whole else ("later",)))
+    for n in range(20):
+        over(spool, f"j{n}")
+    call()
+
+    assert len(looks()) == 1
+    assert due(path) == names(path, "hooks/running") == []
+    assert len(told(out)) == is_whole
+
+
+def test_the_note_of_a_job_that_has_not_come_yet_is_kept_for_a_look_of_its_own(
+    spool, put, batch, call, path, looks
+):
+    put("batch-done")
+    batch("a", "b", "c")
+    over(spool, "a")
+    over(spool, "c")
+    [entry] = spool.entries_of("b")
+    (path / "processing" / "w").mkdir()
+    claim = spool.claim(entry.file, "w", time.time())
+    target = spool.target(claim, "completed", time.time())
+    hooks.note(spool, target, "b")
+    call()
+    assert due(path) == [f"batch-done~{os.path.basename(target)}"]
+    assert looks() == ["a"]
+
+    spool.file(claim, target)
+    call()
+
+    assert looks() == ["a", "b"]
+    assert due(path) == []
+
+
 def test_an_end_costs_one_look_however_large_the_batch(spool, put, batch, monkeypatch):
     put("batch-done")
     batch(*(f"j{n:03}" for n in range(100)))
