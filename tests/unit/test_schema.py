@@ -24,6 +24,7 @@ TEXTS = {
     "NaN", "infinity", "a number of 5000 digits", "duplicate keys", "duplicate keys below", "200 levels", "100,000 levels",
     "half a surrogate", "UTF-16", "UTF-16 without a mark", "Latin-1", "an empty file", "no JSON", "JSON cut off", "two objects",
     "letters of four bytes", "7 MiB of words", "7 MiB of variables", "7 MiB of empty words",
+    "a delay beyond all times",  # no schema can add
 }  # fmt: skip
 
 
