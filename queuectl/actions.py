@@ -215,7 +215,7 @@ def prune(spool: Spool, settings: Settings, now: float) -> dict[str, int]:
     """
     pruned = {
         **_prune_ended(spool, _over(spool, settings, now)),
-        "rejected": spool.prune_rejected(now - settings.keep_dead),
+        "rejected": spool.prune_rejected(max(0.0, now - settings.keep_dead)),
         "logs": _prune_logs(spool, now - settings.keep_dead),
         "events": events.prune(spool.at("events"), now - settings.keep_events),
     }

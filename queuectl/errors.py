@@ -37,6 +37,18 @@ class QueuectlError(Exception):
     exit_code = 1
 
 
+def complaint(error: Exception) -> str:
+    """One line about an error; with its type and its place in the code, unless it is made for people."""
+    text = " ".join(str(error).split())
+    if isinstance(error, QueuectlError | OSError):
+        return text
+    place, trace = "", error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        place, trace = f" ({code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})", trace.tb_next
+    return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
+
+
 class Wrong(QueuectlError):
     """The caller's words are wrong; nothing was changed."""
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 
 from queuectl import config, disk, events, host, paths, results
 from queuectl.errors import ConfigDamaged, InvalidJob, SpoolMissing, SpoolUnusable, SpoolVersion
-from queuectl.filename import Name, decode, has_shape, id_of, is_drop
+from queuectl.filename import MOST_ATTEMPTS, Name, decode, has_shape, id_of, is_drop
 from queuectl.strict import load
 
 #: The states, in the order of a job's life; each is the name of its directory.
@@ -391,10 +391,9 @@ class Layout:
 
     def logs(self, id: str, attempts: int) -> Iterator[str]:
         """The absolute paths of all logs that job `id` can have after so many attempts."""
-        attempts = max(
-            [attempts, *(run.get("attempt", 0) for run in results.read(self.at("results"), id))]
-        )
-        for attempt in range(1, attempts + 1):
+        known = [run.get("attempt") for run in results.read(self.at("results"), id)]
+        numbers = [attempts, *(number for number in known if isinstance(number, int))]
+        for attempt in range(1, min(max(numbers), MOST_ATTEMPTS) + 1):
             yield self.log(id, attempt, "out")
             yield self.log(id, attempt, "err")
 

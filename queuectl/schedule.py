@@ -219,25 +219,29 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def ticks(schedule: Schedule, after: int) -> Iterator[int]:
-    """The ticks after a time, in order; none before the schedule was made."""
+    """The ticks after a time, in order; none before the schedule was made, nor after 2199."""
     begun = schedule.created_at or 0
     after = max(after, begun)
     if schedule.every is not None:
-        return itertools.count(
-            after + schedule.every - (after - begun) % schedule.every, schedule.every
-        )
-    return cron.ticks(schedule.cron or "", cron.zone(schedule.zone or "UTC"), after)
+        first = after + schedule.every - (after - begun) % schedule.every
+        return iter(range(first, units.LATEST + 1, schedule.every))
+    return _until(
+        units.LATEST, cron.ticks(schedule.cron or "", cron.zone(schedule.zone or "UTC"), after)
+    )
+
+
+def _until(latest: int, found: Iterator[int]) -> Iterator[int]:
+    return itertools.takewhile(lambda tick: tick <= latest, found)
 
 
 def following(schedule: Schedule, after: int) -> int | None:
-    """The first tick after a time; None: there is none in fifty years."""
-    return next(iter(upcoming(schedule, after, 1)), None)
+    """The first tick after a time; None: there is none in fifty years, or before 2200."""
+    return next(ticks(schedule, after), None)
 
 
 def upcoming(schedule: Schedule, after: int, count: int) -> list[int]:
     """The first ticks after a time, `count` at most."""
-    within = itertools.takewhile(lambda tick: tick <= units.LATEST, ticks(schedule, after))
-    return list(itertools.islice(within, count))
+    return list(itertools.islice(ticks(schedule, after), count))
 
 
 # -- what is due
@@ -254,7 +258,7 @@ def due(schedule: Schedule, last: int, now: float) -> Due:
     """What is due `now`, when `last` was the last tick that was dealt with."""
     until = int(now)
     begin = _beginning(schedule, last, until)
-    found = list(itertools.takewhile(lambda tick: tick <= until, ticks(schedule, begin)))
+    found = list(_until(until, ticks(schedule, begin)))
     first = following(schedule, last) if begin > last else None
     return Due(found, begin if first is not None and first <= begin else None)
 
@@ -272,8 +276,8 @@ def _before_newest(schedule: Schedule, count: int, last: int, until: int) -> int
     """The latest time with `count` ticks between it and `until`; `last` if there are not so many since then."""
 
     def has_so_many(after: int) -> bool:
-        tick = next(itertools.islice(ticks(schedule, after), count - 1, None), None)
-        return tick is not None and tick <= until
+        found = itertools.islice(_until(until, ticks(schedule, after)), count - 1, None)
+        return next(found, None) is not None
 
     low, high = last, until
     if not has_so_many(low):

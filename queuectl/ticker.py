@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from queuectl import disk, timetable, units
 from queuectl import schedule as rules
-from queuectl.errors import IdTaken, KeyTaken, QueuectlError
+from queuectl.errors import IdTaken, KeyTaken, complaint
 from queuectl.log import Log
 from queuectl.schedule import Schedule
 from queuectl.spool import Spool
@@ -69,10 +69,11 @@ class Ticker:
             at = self._advance(kept.name, self._read(kept))
         except FileNotFoundError:
             return None  # RACE: it was paused or removed meanwhile
-        except (QueuectlError, OSError) as error:
-            if self._told.get(kept.name) != str(error):
-                self._told[kept.name] = str(error)
-                self._warn(f"schedule {kept.name}: {error}")
+        except Exception as error:  # whatever it is, the other schedules tick
+            why = complaint(error)
+            if self._told.get(kept.name) != why:
+                self._told[kept.name] = why
+                self._warn(f"schedule {kept.name}: {why}")
             return None
         self._told.pop(kept.name, None)
         return at

@@ -105,10 +105,16 @@ def clamped(epoch: float) -> float:
 
 
 def iso(epoch: float) -> str:
-    """`epoch` as 2026-11-22T10:15:02.123456Z."""
-    micros = round(epoch * 1e6)  # a text times a whole number would be a very long text
-    whole = micros // 1_000_000
-    return f"{_second(whole)}{micros - whole * 1_000_000:06}Z"
+    """`epoch` as 2026-11-22T10:15:02.123456Z.
+
+    A time that no calendar has becomes the end of 2199 or the beginning of 1970.
+    """
+    try:
+        micros = round(epoch * 1e6)  # a text times a whole number would be a very long text
+        whole = micros // 1_000_000
+        return f"{_second(whole)}{micros - whole * 1_000_000:06}Z"
+    except (ValueError, OverflowError, OSError):  # NaN, or no time of any calendar
+        return iso(LATEST if epoch > 0 else 0.0)
 
 
 @functools.lru_cache(maxsize=64)

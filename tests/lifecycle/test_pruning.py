@@ -7,7 +7,7 @@ import time
 import pytest
 
 from queuectl import Spool, actions, janitor
-from queuectl.filename import Name, encode
+from queuectl.filename import MOST_ATTEMPTS, Name, encode
 from tests.support import Workers, names, until
 
 
@@ -96,6 +96,22 @@ def test_prune_keeps_the_newest_by_count_and_the_young_by_age(spool, path):
     assert actions.prune(spool, settings, now)["completed"] == 2
 
     assert sorted(entry.name.id for entry in spool.entries("completed")) == ["j0", "j1", "j2", "j3"]
+
+
+def test_ages_that_begin_before_1970_prune_nothing(queuectl, spool):
+    spool.enqueue({"command": "true", "id": "a"})
+    for name in ("keep-completed", "keep-dead", "keep-events"):
+        queuectl("config", "set", name, "36500d")
+
+    assert queuectl("prune") == "removed 0 completed, 0 dead, 0 rejected\n"
+
+
+def test_a_record_that_counts_more_attempts_than_a_name_can_is_not_walked_to(spool):
+    for attempt in ('"x"', "null", "1e300", str(10**18)):
+        with open(spool.at("results", "a.jsonl"), "a") as file:
+            file.write(f'{{"claim": "processing/w/x.json", "attempt": {attempt}}}\n')
+
+    assert sum(1 for _ in spool.logs("a", 2)) == 2 * MOST_ATTEMPTS
 
 
 def test_prune_leaves_what_only_looks_like_a_job(spool, path):

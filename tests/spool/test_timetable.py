@@ -8,6 +8,7 @@ import time
 import pytest
 
 from queuectl import Spool, actions, disk, doctor, ids, lookup, timetable
+from queuectl import schedule as rules
 from queuectl.errors import (
     InvalidSchedule,
     NoSuchSchedule,
@@ -571,6 +572,73 @@ def test_a_damaged_schedule_is_told_once_and_does_not_stop_the_others(spool, pat
     ] == ["schedules"]
     states = {record["name"]: record["state"] for record in timetable.records(spool)}
     assert states == {"alike": "active", "nightly": "damaged", "other": "active"}
+
+
+FAR = [
+    {"every": "36500d", "job": {"command": "true"}},
+    {"every": "1s", "created_at": "2199-12-31T23:59:59Z", "job": {"command": "true"}},
+    {**HOURLY, "created_at": "2199-12-31T23:30:00Z"},
+]
+
+
+@pytest.mark.parametrize("record", FAR, ids=str)
+def test_a_file_with_a_far_date_hangs_nothing_and_the_others_tick(spool, path, desk, record):
+    timetable.add(spool, "other", HOURLY)
+    (path / "schedules" / "far.json").write_text(json.dumps(record))
+    os.utime(path / "schedules" / "far.json", (NOON, 7e9))
+    spool.time = NOON + 3600
+
+    desk.look()
+
+    assert ids_in(path, "pending") == ["other-20261122T130000Z"]
+    assert len(timetable.full_record(spool, Kept("far", ACTIVE), 5)["next"]) <= 5
+
+
+@pytest.mark.parametrize("written", [-5e9, 1e12], ids=["before 1970", "after 9999"])
+def test_a_file_may_have_any_time_of_its_own(spool, path, desk, written, monkeypatch):
+    timetable.add(spool, "other", HOURLY)
+    (path / "schedules" / "odd.json").write_text(json.dumps({**HOURLY, "catch_up": "none"}))
+    real = disk.modified
+    monkeypatch.setattr(
+        disk, "modified", lambda file: written if file.endswith("odd.json") else real(file)
+    )
+    spool.time = NOON + 3600
+
+    desk.look()
+
+    assert "other-20261122T130000Z" in ids_in(path, "pending")
+    assert [record["state"] for record in timetable.records(spool)] == ["active", "active"]
+
+
+ODD = [
+    ModuleNotFoundError("No module named 'cronsim'"),
+    KeyError("x"),
+    RecursionError(),
+    OverflowError("x"),
+]
+
+
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+def test_whatever_a_schedule_raises_is_told_once_and_the_others_tick(
+    spool, path, desk, error, monkeypatch
+):
+    timetable.add(spool, "ill", {"every": "1h", "job": {"command": "true"}})
+    timetable.add(spool, "other", HOURLY)
+    real = rules.due
+
+    def due(schedule, last, now):
+        if schedule.every:
+            raise error
+        return real(schedule, last, now)
+
+    monkeypatch.setattr(rules, "due", due)
+    for hours in (1, 2):
+        spool.time = NOON + hours * 3600
+        desk.look()
+
+    assert len(ids_in(path, "pending")) == 2
+    [warning] = desk.warnings
+    assert type(error).__name__ in warning
 
 
 @pytest.mark.parametrize("ill", [forgot, without_a_turn], ids=lambda ill: ill.__name__)

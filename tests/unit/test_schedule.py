@@ -16,7 +16,7 @@ from queuectl.errors import InvalidSchedule
 from queuectl.filename import Name, decode, encode
 from queuectl.ids import is_ours
 from queuectl.schedule import GRACE, LONGEST_NAME, MOST, following, is_name, parse, tick_id, ticks
-from queuectl.units import instant, iso
+from queuectl.units import LATEST, instant, iso
 
 
 def at(text):
@@ -403,6 +403,51 @@ def test_due_is_an_end_of_what_ticked(catch_up, text, since, until):
         assert between(schedule, max(last, found.missed), now) == found.ticks
     if everything and catch_up == "one":
         assert found.ticks
+
+
+# -- the ends of time
+
+
+FAR = [
+    {"every": "36500d"},
+    {"every": 1, "created_at": "2199-12-31T23:59:59Z"},
+    {"every": "1h", "created_at": "2199-12-31T23:30:00Z"},
+    {"cron": "* * * * * *", "created_at": "2199-12-31T23:59:59Z"},
+    {"cron": "* * * * *", "created_at": "2199-12-31T23:59:59Z", "zone": BERLIN},
+    {"cron": "0 0 29 2 *", "created_at": "2196-03-01T00:00:00Z"},
+    {"cron": "59 59 23 31 12 *", "created_at": "2199-12-31T23:59:59Z"},
+]
+
+
+@pytest.mark.parametrize("catch_up", rules.CATCH_UPS)
+@pytest.mark.parametrize("fields", FAR, ids=str)
+def test_a_schedule_whose_next_tick_is_beyond_the_years_of_names_has_none(fields, catch_up):
+    schedule = rule(catch_up=catch_up, **{"created_at": "2199-06-01T00:00:00Z", **fields})
+
+    assert following(schedule, at("2026-11-22T10:15")) is None
+    assert due(schedule, "1970-01-01T00:00", "2026-11-22T10:15") == ([], False)
+    assert list(ticks(schedule, LATEST)) == []
+
+
+@pytest.mark.parametrize("fields", [{"every": 1}, {"cron": "* * * * * *"}], ids=str)
+def test_the_last_tick_is_the_last_second_that_a_name_can_say(fields):
+    schedule = rule(created_at="1970-01-01T00:00:00Z", **fields)
+
+    assert list(ticks(schedule, LATEST - 3)) == [LATEST - 2, LATEST - 1, LATEST]
+
+
+@pytest.mark.parametrize("catch_up", rules.CATCH_UPS)
+@pytest.mark.parametrize("text", ["0 0 29 2 *", "0 0 29 2 MON", "0 12 31 12 *"])
+def test_what_is_due_is_found_without_walking_through_what_is_to_come(text, catch_up, monkeypatch):
+    drawn, real = [], rules.cron.ticks
+    monkeypatch.setattr(
+        rules.cron, "ticks", lambda *what: (drawn.append(tick) or tick for tick in real(*what))
+    )
+    now = at("2026-11-22T10:15")
+
+    rules.due(cron(text, catch_up=catch_up), at("1970-01-01T00:00"), now)
+
+    assert len({tick for tick in drawn if tick > now}) <= 1
 
 
 # -- names

@@ -1,5 +1,6 @@
 """Durations and times."""
 
+import math
 import time
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -174,6 +175,20 @@ def test_a_datetime_without_a_zone_is_refused(moment, zone):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match="."):
         units.instant(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1e300, "2199-12-31T23:59:59"),
+        (math.inf, "2199-12-31T23:59:59"),
+        (-1e300, "1970-01-01T00:00:00"),
+        (-math.inf, "1970-01-01T00:00:00"),
+        (math.nan, "1970-01-01T00:00:00"),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_shown_as_the_end_that_is_nearest(value, shown):
+    assert units.iso(value) == f"{shown}.000000Z"
 
 
 @pytest.mark.parametrize(
