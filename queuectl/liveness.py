@@ -158,11 +158,18 @@ def is_supervising(spool: Spool, observer: Observer, name: str) -> bool:
 
 
 def ask_to_stop(spool: Spool, supervisor: str, *, now: bool) -> None:
-    """Ask a supervisor to stop that we cannot signal; it looks at each of its heartbeats."""
+    """Ask a supervisor to stop that we cannot signal; it looks at each of its heartbeats.
+
+    A request to stop after the running jobs leaves a stronger one in force.
+    """
     path = spool.at("workers", supervisor + STOP)
-    disk.unlink(path)
-    with contextlib.suppress(FileExistsError):  # RACE: somebody else asks just now
-        disk.write(path, b"now" if now else b"", durable=False)
+    if now:
+        temporary = spool.temporary()
+        disk.write(temporary, b"now", durable=False)
+        disk.replace(temporary, path)
+    else:
+        with contextlib.suppress(FileExistsError):
+            disk.write(path, b"", durable=False)
 
 
 def is_asked_to_stop(spool: Spool, supervisor: str) -> bool | None:

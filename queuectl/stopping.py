@@ -1,7 +1,11 @@
-"""Stopping workers: those of this host by signals, those of others and Python programs by files.
+"""Stopping workers: those of this place by signals, those elsewhere and Python programs by files.
+
+A place is a host, a boot and a pid namespace: a container with the name of this host is on this host for people,
+and out of reach for signals.
 
 Promises
     A process is signalled only if a lock proves that its process id is its own.
+    Whoever is alive and chosen is told, or named among those that still run.
 Leaves to others
     what a worker does when it is told to stop (supervisor, consumer), reading such files (liveness).
 Raises
@@ -12,10 +16,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl import cancellation, disk, host, liveness
 from queuectl.errors import NoSuchWorker
+from queuectl.liveness import SUPERVISOR
 from queuectl.spool import Spool
 
 #: Seconds between two looks of somebody who waits for the end.
@@ -33,55 +39,94 @@ class Chosen(NamedTuple):
         """Whether this supervisor is meant."""
         if self.names:
             return who.worker in self.names
-        return self.everywhere or (who.host == self.host if self.host else who.is_here)
+        return self.everywhere or who.host == (self.host or host.place().host)
 
 
 def stop(
     spool: Spool, timeout: float | None, *, now: bool, chosen: Chosen
 ) -> tuple[list[str], list[str]]:
-    """Stop supervisors of this spool, and workers here that outlived theirs, and wait for them.
+    """Stop supervisors of this spool, and workers that outlived theirs, and wait for them.
 
-    Those of other hosts, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
+    Those elsewhere, and Python programs, are asked by files, which they see at their next heartbeat. Answers (who
     stopped, who still runs).
     """
+    chosen, observer = _by_supervisor(spool, chosen), liveness.Observer(spool)
     workers = [who for _, who in liveness.records(spool) if who and _is_held(spool, who, ".lock")]
-    chosen = _by_supervisor(spool, chosen)
-    supervisors = [who for who in liveness.supervisors(spool) if chosen.has(who)]
-    bosses = {who.worker for who in liveness.supervisors(spool)}
-    orphans = [
-        who
-        for who in workers
-        if who.supervisor and who.supervisor not in bosses and chosen.has(who)
-    ]
-    told = {who.pid: who for who in [*supervisors, *orphans]}
+    here = [who for who in liveness.supervisors(spool) if chosen.has(who)]
+    orphans = _orphans(spool, workers, chosen)
+    told = {who.pid: who for who in [*here, *orphans] if who.is_here}
     for pid in told:
         cancellation.tell(pid, signal.SIGQUIT if now else signal.SIGTERM)
-    away = [who for who in liveness.every_supervisor(spool) if not who.is_here and chosen.has(who)]
+    away = [who for who in _elsewhere(spool, observer) if chosen.has(who)]
     for who in away:
         liveness.ask_to_stop(spool, who.worker, now=now)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    observer = liveness.Observer(spool)
     consumers = _ask_consumers(spool, chosen, observer, now=now)
+    beyond = [
+        who for who in orphans if not who.is_here
+    ]  # nobody hears for them; they end after their job
 
     def left() -> list[str]:
-        here = [str(pid) for pid in _left(spool, told, workers)]
-        here += [
+        found = [str(pid) for pid in _left(spool, told, workers)]
+        found += [
             name
             for worker, name in consumers.items()
             if (who := liveness.read(spool, worker)) and observer.is_alive(worker, who)
         ]
-        return here + [f"{who.pid} on {who.host}" for who in away if observer.runs(who)]
+        found += [_called(who) for who in beyond if _is_held(spool, who, ".lock")]
+        return found + [_called(who) for who in away if _may_run(spool, observer, who)]
 
+    still = _wait(left, timeout)
+    everybody = [*map(str, told), *consumers.values(), *map(_called, [*away, *beyond])]
+    return sorted(set(everybody) - set(still)), still
+
+
+def _wait(left: Callable[[], list[str]], timeout: float | None) -> list[str]:
+    """Wait until none is left, at most so long: those that are."""
+    deadline = None if timeout is None else time.monotonic() + timeout
     still = left()
     while still and (deadline is None or time.monotonic() < deadline):
         time.sleep(PAUSE)
         still = left()
-    everybody = [
-        *map(str, told),
-        *consumers.values(),
-        *(f"{who.pid} on {who.host}" for who in away),
+    return still
+
+
+def _called(who: liveness.Record) -> str:
+    """A supervisor or a worker as people know it: its process id, and where that is valid."""
+    if who.is_here:
+        return str(who.pid)
+    place = host.place()
+    is_near = (who.host, who.boot) == (place.host, place.boot)
+    return f"{who.pid} on {who.host}{', in another container' if is_near else ''}"
+
+
+def _orphans(spool: Spool, workers: list[liveness.Record], chosen: Chosen) -> list[liveness.Record]:
+    """Those workers that outlived their supervisors."""
+    bosses = {
+        who.worker for who in liveness.every_supervisor(spool) if _is_held(spool, who, SUPERVISOR)
+    }
+    return [
+        who
+        for who in workers
+        if who.supervisor and who.supervisor not in bosses and chosen.has(who)
     ]
-    return sorted(set(everybody) - set(still)), still
+
+
+def _elsewhere(spool: Spool, observer: liveness.Observer) -> list[liveness.Record]:
+    """The supervisors that no signal of ours reaches, and that may run."""
+    return [
+        who
+        for who in liveness.every_supervisor(spool)
+        if not who.is_here and _may_run(spool, observer, who)
+    ]
+
+
+def _may_run(spool: Spool, observer: liveness.Observer, who: liveness.Record) -> bool:
+    """Whether a supervisor elsewhere may run. One that was silent before we came is not waited for."""
+    if observer.is_shared:
+        beaten = disk.modified(spool.at("workers", who.worker + SUPERVISOR))
+        if beaten is None or spool.now() - beaten > liveness.lease(spool):
+            return False
+    return liveness.is_supervising(spool, observer, who.worker)
 
 
 def _ask_consumers(
@@ -92,7 +137,7 @@ def _ask_consumers(
     for worker, who in liveness.records(spool):
         if who and not who.supervisor and chosen.has(who) and observer.is_alive(worker, who):
             liveness.ask_to_stop(spool, worker, now=now)
-            asked[worker] = str(who.pid) if who.is_here else f"{who.pid} on {who.host}"
+            asked[worker] = _called(who)
     return asked
 
 
@@ -123,7 +168,10 @@ def _is_whole(text: str, name: str) -> bool:
 
 
 def _is_held(spool: Spool, who: liveness.Record, end: str) -> bool:
-    return who.is_here and bool(disk.is_held(spool.at("workers", who.worker + end)))
+    """Whether a lock shows that a process of this kernel is alive."""
+    return who.boot == host.place().boot and bool(
+        disk.is_held(spool.at("workers", who.worker + end))
+    )
 
 
 def _left(

@@ -1,11 +1,12 @@
 """Workers elsewhere: another pid namespace is another place, as another host is, and hears of us through files only."""
 
 import os
+import signal
 import subprocess
 
 import pytest
 
-from queuectl import host
+from queuectl import host, processes
 from tests.support import Workers, ids_in, until
 
 ELSEWHERE = [
@@ -41,10 +42,33 @@ def elsewhere(queuectl, path):
             workers.process.wait(30)
 
 
-def test_workers_elsewhere_are_left_alone_unless_they_are_meant(queuectl, elsewhere):
-    for words in ((), ("--host", "nowhere")):
-        assert queuectl.run("worker", "stop", *words).returncode == 0
+def test_workers_elsewhere_are_left_alone_unless_they_are_meant_and_that_is_said(
+    queuectl, elsewhere
+):
+    done = queuectl.run("worker", "stop", "--host", "nowhere")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    here = host.place().host
+    assert f"run on nowhere; some run on {here}: see --host and --all-hosts" in done.stderr
     assert elsewhere.process.poll() is None
+
+
+def test_a_worker_elsewhere_that_outlived_its_supervisor_is_waited_for(queuectl, path, tmp_path):
+    queuectl("enqueue", "--id", "a", "-c", f"until test -e {tmp_path}/go; do sleep 0.02; done")
+    keeper = f'"$@" & wait; until test -e {tmp_path}/end; do sleep 0.02; done'
+    with Workers(path, prefix=[*ELSEWHERE, "sh", "-c", keeper, "sh"]) as workers:
+        until(lambda: ids_in(path, "processing") == ["a"])
+        [shell] = processes.children(workers.process.pid)
+        [boss] = processes.children(shell)
+        os.kill(boss, signal.SIGKILL)
+        until(lambda: boss not in processes.children(shell))
+
+        refused = queuectl.refusal("worker", "stop", "--timeout", "0.1", code=1)
+        assert f" on {host.place().host}, in another container" in refused
+        (tmp_path / "go").touch()
+        until(lambda: ids_in(path, "completed") == ["a"])
+        (tmp_path / "end").touch()
+        workers.process.wait(20)
 
 
 def first_worker(queuectl):
@@ -54,6 +78,7 @@ def first_worker(queuectl):
 @pytest.mark.parametrize(
     "words",
     [
+        lambda _: [],
         lambda _: ["--all-hosts"],
         lambda _: ["--host", host.place().host],
         lambda q: [first_worker(q)],
@@ -65,7 +90,7 @@ def test_workers_elsewhere_are_stopped_through_the_spool(queuectl, path, elsewhe
 
     out = queuectl("worker", "stop", *words(queuectl))
 
-    assert f" on {host.place().host}" in out
+    assert f" on {host.place().host}, in another container" in out
     elsewhere.process.wait(30)
     assert ids_in(path, "completed") == ["a"]
     assert os.listdir(path / "workers") == []
