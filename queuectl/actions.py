@@ -284,9 +284,16 @@ class Waited(NamedTuple):
 
 
 def wait(
-    spool: Spool, wanted: Iterable[str], timeout: float | None, ended: Callable[[Waited], None]
+    spool: Spool,
+    wanted: Iterable[str],
+    timeout: float | None,
+    ended: Callable[[Waited], None],
+    between: Callable[[], None] = lambda: None,
 ) -> list[Waited] | None:
-    """Wait until all these jobs are completed or dead; `ended` hears of each. None: the time was over first."""
+    """Wait until all these jobs are completed or dead; `ended` hears of each. None: the time was over first.
+
+    `between` is called after each look that was not the last.
+    """
     left = {entry.name.id: entry for entry in (lookup.find(spool, id) for id in wanted)}
     order, done = list(left), {}
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -301,6 +308,7 @@ def wait(
             return [done[id] for id in order]
         if deadline is not None and time.monotonic() >= deadline:
             return None
+        between()
         time.sleep(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic())))
         pause = min(LONGEST_PAUSE, pause * 1.2)
 

@@ -54,7 +54,10 @@ SETTLED_COARSE = 2.05
 
 
 class Dealer:
-    """Deals names to hands, to each in its turn if there are `turns`. `unseen`: there may be what the last scan did not show."""
+    """Deals names to hands, to each in its turn if there are `turns`.
+
+    `unseen`: there may be what the last scan did not show; `is_paused`: whether the spool was paused at the last deal.
+    """
 
     def __init__(self, spool: Spool, *, trusts_times: bool, turns: Turns | None = None) -> None:
         self._spool, self._trusts_times, self._turns = spool, trusts_times, turns
@@ -64,6 +67,7 @@ class Dealer:
         self._scanned = self._polled = self._not_before = 0.0
         self._skipped_until: float | None = None
         self.unseen, self._rang = True, False
+        self.is_paused = False
         self._lost = self._dealt = 0
         self._is_ending: bool | None = False
         self._is_shared = False
@@ -115,9 +119,9 @@ class Dealer:
         ):
             return
         self._not_before = time.monotonic() + PATIENCE  # should it fail
-        is_paused = self._spool.is_paused()
+        self.is_paused = self._spool.is_paused()
         self._not_before = 0.0
-        if is_paused:
+        if self.is_paused:
             self._paused_until = time.monotonic() + poll_interval
             self._queue, self._drops = Queue(), Drops()
             self.unseen = True
@@ -178,6 +182,7 @@ class Dealer:
 
     def _look(self, hands: list[Hand]) -> None:
         began = time.monotonic()
+        self._spool.check_itself()
         claiming = [hand for hand in hands if hand.is_claiming()]
         held = {name for hand in claiming for name in hand.held}
         # What was left out now is looked at again: its worker may turn out to be busy.

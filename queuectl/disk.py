@@ -375,15 +375,17 @@ def unlink(path: str) -> bool:
     return True
 
 
-def make(path: str) -> None:
-    """A directory at `path`, if there is none; whose it becomes is as with `open_new`."""
-    if _make(path) and (keeper := _keeper(path)):
+def make(path: str) -> bool:
+    """A directory at `path`, if there is none: whether it was made; whose it becomes is as with `open_new`."""
+    is_new = _make(path)
+    if is_new and (keeper := _keeper(path)):
         fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
         try:
             if not os.listdir(fd):  # they may have put another of ours in its place
                 _give_away(fd, keeper)
         finally:
             os.close(fd)
+    return is_new
 
 
 def _make(path: str) -> bool:
@@ -519,6 +521,20 @@ def room(path: str) -> tuple[int, int]:
     """Bytes that are free for us on the disk of `path`, and all its bytes."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def identity(path: str | int) -> tuple[int, int, int] | None:
+    """What tells a directory, at a path or open, from all others while it is open; None if it is not there."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino, status.st_uid
+
+
+def open_directory(path: str) -> int:
+    """The directory at `path`, open: as long as it is, no other has its identity."""
+    return os.open(path, _DIRECTORY)
 
 
 def version(path: str) -> tuple[int, int, int] | None:

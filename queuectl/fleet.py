@@ -2,7 +2,7 @@
 
 Promises
     The spools are served in turns: a busy one does not keep the jobs of another waiting longer than the jobs that run.
-    A first signal lets running jobs finish, a second ends them, as with one supervisor.
+    A signal means to all of them what it means to one supervisor (phase).
     When one supervisor ends, because its spool was drained or somebody stopped it, the others go on.
 Leaves to others
     everything that one spool needs (supervisor), whose turn it is (turns).
@@ -20,10 +20,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from queuectl import signals, wire
-from queuectl.errors import QueuectlError
+from queuectl import phase, signals, wire
+from queuectl.errors import QueuectlError, complaint
 from queuectl.notify import Notifier
+from queuectl.phase import Phase, Requests
 from queuectl.turns import Round, Turns
+
+#: Seconds without a look at anything after one that failed.
+BLIND = 1.0
 
 
 class Fleet:
@@ -35,7 +39,8 @@ class Fleet:
         self._supervise = supervise
         self._pids: dict[int, int] = {}
         self._failed: list[int] = []
-        self._told = 0
+        self._requests = Requests()
+        self._is_ready, self._complaints = False, set[str]()
         self._unready = set(range(len(supervise)))
         self._round = Round(count)
         self._notifier = Notifier()  # not for the supervisors: systemd listens to this process only
@@ -43,28 +48,39 @@ class Fleet:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until all supervisors have ended; `ready` is called once when all are up."""
         self._wake, self._waker = signals.wake_pipe()
-        signals.stop_by(self._on_stop)
-        signal.signal(signal.SIGCHLD, signals.ring)
         # RACE: a supervisor that has just ended may be given a turn; the command line dies of a closed pipe.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        phase.hear(self._on_stop)
         for number in range(len(self._supervise)):
             self._start(number)
         while self._pids:
-            self._notifier.beat()
-            self._sleep()
-            self._reap()
-            if not self._unready:
-                ready()
-                self._notifier.ready()
-                ready = lambda: None  # noqa: E731
+            try:
+                self._go_round(ready)
+            except Exception as error:  # whatever it is, the supervisors go on
+                self._complain(complaint(error))
+                time.sleep(BLIND)
         if self._failed:
             raise QueuectlError(
                 f"{len(self._failed)} of {len(self._supervise)} supervisors ended with an error; see above"
             )
 
+    def _go_round(self, ready: Callable[[], None]) -> None:
+        self._notifier.beat()
+        self._sleep()
+        self._reap()
+        if not (self._unready or self._is_ready):
+            self._is_ready = True
+            self._notifier.ready()
+            ready()
+
+    def _complain(self, why: str) -> None:
+        """Say it on stderr, once."""
+        if why not in self._complaints:
+            self._complaints.add(why)
+            os.write(2, f"queuectl: {why}\n".encode(errors="backslashreplace"))
+
     def _start(self, number: int) -> None:
         with signals.deaf():
-            if self._told:
+            if self._requests.phase:
                 return
             here, there = wire.pair()
             pid = os.fork()
@@ -93,17 +109,18 @@ class Fleet:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPS)
             self._supervise[number](Turns(line), partial(line.send, "ready"))
             code = 0
-        except (QueuectlError, OSError) as error:
-            os.write(2, f"queuectl: {error}\n".encode(errors="backslashreplace"))
+        except Exception as error:  # whatever it is, somebody must hear of it
+            self._complain(complaint(error))
         finally:
             sys.stdout.flush()
             os._exit(code)
 
-    def _on_stop(self, number: int, _: object) -> None:
+    def _on_stop(self, number: int) -> None:
         self._notifier.stopping()
-        self._told = 2 if number == signal.SIGQUIT else self._told + 1
+        self._requests.by_signal(number)
+        is_now = self._requests.phase >= Phase.ENDING
         for pid in self._pids:
-            os.kill(pid, signal.SIGQUIT if self._told > 1 else signal.SIGTERM)
+            os.kill(pid, signal.SIGQUIT if is_now else signal.SIGTERM)
 
     def _sleep(self) -> None:
         poll = select.poll()
@@ -127,5 +144,5 @@ class Fleet:
             if done:
                 self._unready.discard(number)
                 code = os.waitstatus_to_exitcode(status)
-                if code > 0 or (code and not self._told):
+                if code > 0 or (code and not self._requests.phase):
                     self._failed.append(number)

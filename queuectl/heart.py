@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from queuectl import disk, liveness, recovery
-from queuectl.errors import QueuectlError
+from queuectl.errors import complaint
 from queuectl.spool import Spool
 
 #: Seconds between two syncs while outcomes come in.
@@ -71,15 +71,15 @@ class Heart:
     def _interval(self) -> float:
         try:
             return self._spool.settings().heartbeat_interval
-        except (QueuectlError, OSError):
+        except Exception:  # whatever it is
             return 1.0  # damaged settings stop the consumer, not its heart
 
     def _do(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except OSError as error:
+        except Exception as error:  # whatever it is, the heart beats on
             self._warn(
-                f"worker {self.worker} cannot say that it is alive, or make its outcomes durable: {error}"
+                f"worker {self.worker} cannot say that it is alive, or make its outcomes durable: {complaint(error)}"
             )
 
     def _beat(self) -> None:

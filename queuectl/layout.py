@@ -13,6 +13,7 @@ Raises
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import itertools
 import json
@@ -108,6 +109,7 @@ class Layout:
         self._skew, self._ahead, self._measured = 0.0, 0.0, -math.inf
         self.complain: Callable[[str], None] | None = None
         self._journal: events.Journal | None = None
+        self._identity: tuple[int, int, int] | None = None
 
     def at(self, *parts: str) -> str:
         """The absolute path of something in the spool."""
@@ -195,6 +197,19 @@ class Layout:
             ) from None
         return self
 
+    def pin(self) -> None:
+        """From now on this is the directory that is here now, and not one that takes its place."""
+        self._identity = disk.identity(disk.open_directory(self.path))
+
+    def is_itself(self) -> bool:
+        """Whether the path still leads to the directory that was pinned; True if none was."""
+        return self._identity is None or disk.identity(self.path) == self._identity
+
+    def check_itself(self) -> None:
+        """FileNotFoundError if the path does not lead to the pinned directory any more."""
+        if not self.is_itself():
+            raise FileNotFoundError(errno.ENOENT, "the spool is gone", self.path)
+
     def exists(self) -> bool:
         """Whether there is a spool here, readable or not."""
         try:
@@ -257,10 +272,10 @@ class Layout:
         """The files in inbox/, as paths from the spool; none if this spool is not shared."""
         return sorted(f"inbox/{name}" for name in disk.scan(self.at("inbox")) if is_drop(name))
 
-    def restore(self) -> None:
-        """Make those directories again that somebody has removed."""
-        for name in MADE:
-            disk.make(self.at(name))
+    def restore(self) -> list[str]:
+        """Make those directories again that somebody has removed: their names."""
+        self.check_itself()
+        return [name for name in MADE if disk.make(self.at(name))]
 
     def need(self, name: str) -> None:
         """Make a directory that most spools never need, if there is none."""

@@ -2,7 +2,7 @@
 
 Promises
     A worker whose record somebody has removed is told to stop: its job is another's by now.
-    When no heartbeat can be written for most of the lease, beat says so: at its end others
+    When no heartbeat can be written for most of the lease, is_too_old says so: at its end others
     take the workers for dead, and by then nothing of them may run.
 Leaves to others
     judging heartbeats (liveness), stopping (supervisor).
@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from queuectl import liveness
 from queuectl.crew import Hand
+from queuectl.errors import complaint
 from queuectl.guard import Guard
 from queuectl.log import Log
 from queuectl.spool import Spool
@@ -59,18 +60,21 @@ class Pulse:
         """Seconds without a heartbeat after which nothing of us may run any more."""
         return HEARTLESS * liveness.lease(self._spool)
 
-    def beat(self, hands: list[Hand]) -> bool:
-        """Say that all of them are alive. False: that did not work for so long that they must stop."""
+    def beat(self, hands: list[Hand]) -> None:
+        """Say that all of them are alive."""
         started = time.monotonic()
         for hand in hands:
             try:
                 self._beat(hand)
-            except OSError as error:
-                self._warn(f"cannot write a heartbeat: {error}")
+            except Exception as error:  # whatever it is, the others are alive
+                self._warn(f"cannot write a heartbeat: {complaint(error)}")
         if self._guard and all(hand.beaten >= started for hand in hands):
             self._guard.beat(self.patience())
+
+    def is_too_old(self, hands: list[Hand]) -> bool:
+        """Whether one of them has had no heartbeat for so long that all must stop."""
         oldest = min((hand.beaten for hand in hands), default=time.monotonic())
-        return time.monotonic() - oldest <= self.patience()
+        return time.monotonic() - oldest > self.patience()
 
     def _beat(self, hand: Hand) -> None:
         if liveness.beat(self._spool, hand.name):

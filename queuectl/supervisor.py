@@ -7,7 +7,8 @@ is a hint, and the worker's rename is the claim.
 Promises
     A dead worker's job goes on and a new worker takes its place.
     It wakes for a bell, for the next due time and for poll_interval, whatever comes first.
-    TERM: workers finish the job they have. TERM again, or QUIT: they end it and give it back.
+    It goes on whatever one of its steps raises; what a signal or a request asks for is in `phase`.
+    It ends, with an error, when another directory takes the place of its spool.
     Outcomes reach the disk within a second, off the path of the jobs.
 Leaves to others
     which names, and when to look for more (dealer); who is dead (liveness, recovery).
@@ -24,19 +25,26 @@ import signal
 import time
 from collections.abc import Callable
 
-from queuectl import host, libc, life, signals, wire
+from queuectl import host, libc, life, phase, signals, wire
 from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.dealer import Dealer
 from queuectl.errors import SpoolUnusable
 from queuectl.flusher import Flusher
 from queuectl.log import Log
+from queuectl.phase import Phase
 from queuectl.spool import Spool
 from queuectl.turns import Turns
 from queuectl.watcher import Sentry
 
 #: Seconds in which a worker dies young, and until another try then; twice as long each time it happens again, up to five times.
 RESPAWN, MOST_YOUNG = 1.0, 6
+
+#: Seconds without a look at anything after one that failed.
+BLIND = 1.0
+
+#: What is said when the spool is paused.
+PAUSED = "the spool is paused; nothing starts until 'queuectl resume'"
 
 #: Seconds between two looks when only other supervisors still have work and this one waits for them.
 DRAIN_PAUSE = 0.25
@@ -64,82 +72,94 @@ class Supervisor:
         self.dealer = Dealer(spool, trusts_times=not self.chores.observer.is_shared, turns=turns)
         self.sentry = Sentry([spool.at("pending"), spool.at("inbox")], self.chores.warn)
         self.flusher = Flusher(spool.path, self.chores.warn)
-        self.stopping = self.young = 0
-        self.respawn = 0.0
-        self.quiet = False
+        #: The phase that the workers have been told.
+        self.told = Phase.RUNNING
+        self.young, self.respawn = 0, 0.0
+        self.is_paused = self.is_ready = False
 
     # -- life
+
+    @property
+    def phase(self) -> Phase:
+        """What is asked of us."""
+        return self.chores.requests.phase
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Supervise until the end; `ready` is called once all workers are up."""
         self.spool.complain = self.chores.warn
-        self._open_signals()
+        self.wake, self.waker = signals.wake_pipe()
+        phase.hear(self.chores.requests.by_signal)
+        self.spool.pin()
         self.spool.restore()
         self.chores.begin()
         self.log.event("supervising", spool=self.spool.path, pid=os.getpid(), workers=self.count)
         libc.load()  # once, and not once in each worker
         gc.freeze()  # what exists now is shared with every worker, not copied
-        is_ready = False
         try:
-            while self.crew.hands or not self.stopping or self.chores.is_busy(self.stopping):
-                self._staff()
-                if is_new := self.chores.is_new:
-                    self._deal()  # the first names come before the first chores
-                self._tend()
-                if not is_new:
-                    self._deal()
-                elif not self.chores.is_new:
-                    self._reconsider()
-                self._sleep()
-                if not is_ready and len(self.crew.known()) == self.count:
-                    is_ready = True
-                    ready()
-                    self.chores.notifier.ready()
-                    self.chores.hurry()
+            while self._goes_on():
+                self._go_round(ready)
         finally:
             self._close()
         self.log.event("stopped", pid=os.getpid())
-        if self.chores.is_heartless:
+        if self.chores.fatal:
             raise SpoolUnusable(
-                f"stopped because no heartbeat could be written to {self.spool.path}; see the file system, then start again"
+                f"stopped: {self.chores.fatal}; see the file system, then start again"
             )
 
-    def _open_signals(self) -> None:
-        self.wake, self.waker = signals.wake_pipe()
-        signals.stop_by(self._on_stop)
-        signal.signal(signal.SIGCHLD, signals.ring)
-        # The command line dies of a closed pipe like every Unix tool; we have workers at the other ends of ours.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    def _goes_on(self) -> bool:
+        if self.crew.hands or not self.phase:
+            return True
+        return bool(self.chores.do(self.chores.is_busy, self.phase))
 
-    def _on_stop(self, number: int, _: object) -> None:
-        self.stopping = 2 if number == signal.SIGQUIT else self.stopping + 1
-        self.quiet = False
+    def _go_round(self, ready: Callable[[], object]) -> None:
+        """One turn of the loop; a step that fails is told and keeps no other from being done."""
+        do = self.chores.do
+        do(self._staff)
+        if is_new := self.chores.is_new:
+            do(self._deal)  # the first names come before the first chores
+        do(self._tend)
+        if not is_new:
+            do(self._deal)
+        elif not self.chores.is_new:
+            do(self._reconsider)
+        if not do(self._sleep):
+            time.sleep(BLIND)
+        if not self.is_ready:
+            do(self._say_ready, ready)
+
+    def _say_ready(self, ready: Callable[[], object]) -> None:
+        if len(self.crew.known()) == self.count:
+            self.is_ready = True
+            self.chores.do(ready)
+            self.chores.do(self.chores.notifier.ready)
+            self.chores.hurry()
 
     def _close(self) -> None:
-        self.sentry.finish()
-        with self.chores.complaining():
-            self.flusher.finish()
-        self.chores.end()
+        for finish in (self.sentry.finish, self.flusher.finish, self.chores.end):
+            self.chores.do(finish)
 
     # -- workers
 
     def _staff(self) -> None:
         """Start the workers that are missing; tell them to stop when it is time."""
         self._reap()
-        if self.stopping and not self.quiet:
-            self.quiet = True
-            self.chores.notifier.stopping()
-            self.log.event("stopping", now=self.stopping > 1, workers=len(self.crew.hands))
-            self.crew.tell(signal.SIGQUIT if self.stopping > 1 else signal.SIGTERM)
+        if self.phase > self.told:
+            self._tell_to_stop(self.phase)
         while (
-            not self.stopping
+            not self.phase
             and len(self.crew.hands) < self.count
             and time.monotonic() >= self.respawn
         ):
-            with self.chores.complaining():
-                self.respawn = time.monotonic() + RESPAWN  # should it fail
-                self.crew.hire(self._work)
-                self.respawn = 0.0
+            self.respawn = time.monotonic() + RESPAWN  # should it fail
+            self.crew.hire(self._work)
+            self.respawn = 0.0
+
+    def _tell_to_stop(self, asked: Phase) -> None:
+        self.chores.do(self.chores.notifier.stopping)
+        is_now = asked >= Phase.ENDING
+        self.log.event("stopping", now=is_now, workers=len(self.crew.hands))
+        self.crew.tell(signal.SIGQUIT if is_now else signal.SIGTERM)
+        self.told = asked  # last: a call that failed is repeated
 
     def _private(self) -> list[int]:
         """What a child must not keep open: a pipe ends, and a lock is free, only when every copy of it is closed."""
@@ -195,7 +215,7 @@ class Supervisor:
             self.flusher.note()  # what it filed last it may not have told
         if self.turns:
             self.turns.end(hand.pid)
-        if status and not self.stopping:
+        if status and not self.phase:
             self.log.event(
                 "worker_died",
                 worker=hand.name,
@@ -218,45 +238,48 @@ class Supervisor:
 
     def _tend(self) -> None:
         """Do what must be done from time to time."""
-        if self.ends is not None and time.monotonic() >= self.ends and not self.stopping:
-            self.stopping = 1
-            self._staff()
+        if self.ends is not None and time.monotonic() >= self.ends:
+            self.chores.requests.ask(Phase.FINISHING)
         self.chores.tend()
-        if self.chores.wanted > self.stopping:
-            self.stopping, self.quiet = self.chores.wanted, False
-        with self.chores.complaining():
-            self.flusher.flush()
+        self.chores.do(self.flusher.flush)
 
     # -- names for workers
 
     def _deal(self) -> None:
         """Deal names; when some worker waits in vain, let the watch ring, or be done."""
-        if self.stopping:
-            return
-        hands, rests = self.crew.known(), False
-        with self.chores.complaining():
-            self.dealer.deal(list(self.crew.hands.values()), self._poll_interval())
-            if self.drain and self.dealer.is_ending():
-                self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
-            if (
-                self.drain
-                and 0 < len(hands) == len(self.crew.hands)
-                and self.dealer.is_drained(hands)
-            ):
-                if self.chores.is_new:
-                    self.dealer.unseen = True  # they come next, and may find something to do
-                else:
-                    self.stopping = max(self.stopping, 1)
-                    self.flusher.hurry()  # while the workers leave
-            elif self.dealer.is_idle(hands):
-                rests = True
-                self.sentry.arm(self._private)
-        if not rests:
+        if not self.phase and not self.chores.do(self._deal_names):
             self.sentry.stand_down()
 
+    def _deal_names(self) -> bool:
+        """Deal names; whether the watch is wanted."""
+        hands = self.crew.known()
+        self.dealer.deal(list(self.crew.hands.values()), self._poll_interval())
+        self._tell_of_pause()
+        if self.drain and self.dealer.is_ending():
+            self.flusher.hurry()  # while the last jobs run: less is left to be waited for at the end
+        if self.drain and 0 < len(hands) == len(self.crew.hands) and self.dealer.is_drained(hands):
+            if self.chores.is_new:
+                self.dealer.unseen = True  # they come next, and may find something to do
+            else:
+                self.chores.requests.ask(Phase.FINISHING)
+                self.flusher.hurry()  # while the workers leave
+            return False
+        if not self.dealer.is_idle(hands):
+            return False
+        self.sentry.arm(self._private)
+        return True
+
+    def _tell_of_pause(self) -> None:
+        if self.dealer.is_paused == self.is_paused:
+            return
+        self.is_paused = self.dealer.is_paused
+        if self.is_paused:
+            self.log.event("paused", reason=PAUSED)
+        else:
+            self.log.event("resumed")
+
     def _reconsider(self) -> None:
-        with self.chores.complaining():
-            self.dealer.reconsider(list(self.crew.hands.values()))
+        self.dealer.reconsider(list(self.crew.hands.values()))
 
     def _poll_interval(self) -> float:
         interval = self.chores.settings.poll_interval
@@ -264,12 +287,10 @@ class Supervisor:
 
     # -- waiting
 
-    def _sleep(self) -> None:
-        """Wait until something happens, and take note of it."""
-        if self.stopping and not (
-            self.quiet and (self.crew.hands or self.chores.is_busy(self.stopping))
-        ):
-            return
+    def _sleep(self) -> bool:
+        """Wait until something happens, and take note of it. True: it worked."""
+        if self.phase > self.told or not self._goes_on():
+            return True
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
         by_reader = {hand.line.reader: hand for hand in self.crew.hands.values()}
@@ -286,19 +307,18 @@ class Supervisor:
                 self._listen(by_reader[fd])
             elif self.turns and fd == self.turns.reader:
                 if not self.turns.hear():
-                    self.turns, self.stopping = (
-                        None,
-                        max(self.stopping, 1),
-                    )  # who started us is gone
+                    self.turns = None  # the fleet that started us is gone
+                    self.chores.requests.ask(Phase.FINISHING)
             else:
                 self._hear()
+        return True
 
     def _pause(self) -> float:
         """Seconds until the next thing that must happen without anybody saying so."""
         times = [self.chores.wakes_at()]
         if (flush := self.flusher.wakes_at()) is not None:
             times.append(flush)
-        if not self.stopping:
+        if not self.phase:
             if self.ends is not None:
                 times.append(self.ends)
             if len(self.crew.hands) < self.count:
@@ -309,35 +329,38 @@ class Supervisor:
                 times.append(wakes)
             if (starts := self.sentry.wakes_at()) is not None:
                 times.append(starts)
-        return max(0.0, min(times) - time.monotonic())
+        return max(0.0, max(min(times), self.chores.rests_until()) - time.monotonic())
 
     def _listen(self, hand: Hand) -> None:
         messages = hand.line.receive()
         if messages is None:
             return  # its death comes through SIGCHLD as well
         for verb, text in messages:
-            if verb == "want":
-                if hand.held_since:
-                    self.flusher.note()
-                if self.turns:
-                    self.turns.end(hand.pid)
-                hand.wants, hand.held = int(text), set()
-            elif verb == "took":
+            self.chores.do(self._understand, hand, verb, text)
+
+    def _understand(self, hand: Hand, verb: str, text: str) -> None:
+        if verb == "want":
+            hand.wants, hand.held = int(text), set()
+            if hand.held_since:
                 self.flusher.note()
-                hand.held = set()
-            elif verb == "filed":
-                self.flusher.note()
-            elif verb == "lost":
-                self.dealer.lost(int(text))
-            elif verb == "admitted":
-                self.dealer.admitted(text)
-            elif verb == "broken":
-                mark, _, name = text.partition(" ")
-                self.dealer.broken(name, mark)
-            elif verb == "left":
-                self.dealer.left(*text.split(" ", 1))
-            elif verb == "hello":
-                hand.name = text
+            if self.turns:
+                self.turns.end(hand.pid)
+        elif verb == "took":
+            hand.held = set()
+            self.flusher.note()
+        elif verb == "filed":
+            self.flusher.note()
+        elif verb == "lost":
+            self.dealer.lost(int(text))
+        elif verb == "admitted":
+            self.dealer.admitted(text)
+        elif verb == "broken":
+            mark, _, name = text.partition(" ")
+            self.dealer.broken(name, mark)
+        elif verb == "left":
+            self.dealer.left(*text.split(" ", 1))
+        elif verb == "hello":
+            hand.name = text
 
     def _hear(self) -> None:
         if self.sentry.hear():

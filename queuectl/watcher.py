@@ -2,7 +2,7 @@
 
 watchdog needs threads, and a supervisor that forks must have none; so its observer
 lives in a child behind two pipes. One byte asks it to arm, one byte answers: armed,
-rang, or deaf (the system has no watch left for us). Its death is the end of the pipe.
+rang, deaf (the system has no watch left for us) or lost (there is no such directory). Its death is the end of the pipe.
 
 The watch is off while jobs are being claimed: a rename out of a watched directory
 holds back every later event by half a second. So it turns itself off before it rings,
@@ -18,11 +18,14 @@ Raises
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
+
+from queuectl import disk
 
 #: Seconds of rest after which a watch is started: it costs as much as a hundred jobs, and a queue that is nearly empty is soon done.
 REST = 0.1
@@ -34,7 +37,7 @@ REWATCH = 10.0
 REARM = 2.0
 
 #: What the child says.
-ARMED, RANG, DEAF = b"a", b"r", b"d"
+ARMED, RANG, DEAF, LOST = b"a", b"r", b"d", b"l"
 
 
 class Watch:
@@ -57,7 +60,7 @@ class Watch:
     def heard(self) -> bytes | None:
         """What the child said since; None: it is dead."""
         said = os.read(self.reader, 64)
-        if RANG in said or DEAF in said:
+        if said.strip(ARMED):
             self.asked = False
         return said or None
 
@@ -75,6 +78,9 @@ class Sentry:
         self._watch: Watch | None = None
         self._rewatch = self._rearm = 0.0
         self._rests_since: float | None = None
+        self._is_told = False
+        #: Which directories the watch was asked to watch.
+        self._watched: list[object] = []
 
     @property
     def reader(self) -> int | None:
@@ -86,11 +92,26 @@ class Sentry:
         now = time.monotonic()
         if self._rests_since is None:
             self._rests_since = now
+        if self._watch and self._watch.asked and self._watched != self._present():
+            self._leave()
         if self._watch is None and now >= self._starts_at(self._rests_since):
             self._rewatch = now + REWATCH
             self._watch = start(self._directories, forget())
-        if self._watch and now >= self._rearm:
+        if self._watch and not self._watch.asked and now >= self._rearm:
+            self._watched = self._present()
             self._watch.arm()
+
+    def _present(self) -> list[object]:
+        """Which directories are there now."""
+        return [disk.identity(path) for path in self._directories]
+
+    def _leave(self) -> None:
+        """Drop a watch on directories that have other names by now; the next one starts at once."""
+        for path, old, new in zip(self._directories, self._watched, self._present(), strict=True):
+            if old and new and old != new:
+                self._warn(f"{path} is another directory than before; watching this one")
+        self.drop()
+        self._rewatch = 0.0
 
     def stand_down(self) -> None:
         """There is work: no bell is wanted."""
@@ -113,11 +134,12 @@ class Sentry:
         if said is None:
             self.drop()
             return False
-        if DEAF in said:
-            if not self._rearm:
-                self._warn(
-                    "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
-                )
+        if DEAF in said and not self._is_told:
+            self._is_told = True
+            self._warn(
+                "the system has no watch left for pending/; new jobs are found by looking every poll_interval"
+            )
+        if DEAF in said or LOST in said:
             self._rearm = time.monotonic() + REARM
         return RANG in said
 
@@ -214,8 +236,8 @@ def _serve(directories: list[str], reader: int, writer: int) -> None:
                 if directory == directories[0] or os.path.isdir(directory):
                     observer.schedule(bell, directory, event_filter=wanted)
             os.write(writer, ARMED)
-        except OSError:
+        except OSError as error:
             # No inotify instance or watch left, or the directory is gone: the supervisor's own looks go on.
             if observer is not None:
                 observer.unschedule_all()
-            os.write(writer, DEAF)
+            os.write(writer, LOST if error.errno == errno.ENOENT else DEAF)

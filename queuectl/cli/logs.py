@@ -234,7 +234,10 @@ class Follower:
 
     def follow(self, between: Callable[[], None] = lambda: None) -> None:
         """Attempt after attempt, until the job is completed or dead; `between` is called after each look."""
+        pause = show.Pause(self._spool)
         while not self._look():
+            if self._entry.state != "processing":
+                pause.look()
             between()
             time.sleep(PAUSE)
 

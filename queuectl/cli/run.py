@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from queuectl import actions, liveness, lookup
+from queuectl import actions, liveness, lookup, phase
 from queuectl.cli import logs
 from queuectl.cli.fields import Words, complete_job, flags, last_is, read_flags, read_record
 from queuectl.errors import WrongState
@@ -41,19 +41,16 @@ def run_(spool: Spool, /, words: tuple[str, ...], command: str | None, **flags: 
     job, interrupt = complete_job(record, defaults), Interrupt()
     id = spool.enqueue(job)
     click.echo(f"queuectl: job {id}", err=True)
-    _note_what_is_missing(spool)
+    _note_missing_workers(spool)
     logs.Follower(spool, lookup.find(spool, id)).follow(lambda: interrupt.obey(spool, id))
     [waited] = actions.wait(spool, [id], None, lambda _: None) or []
     raise click.exceptions.Exit(waited.code)
 
 
-def _note_what_is_missing(spool: Spool) -> None:
+def _note_missing_workers(spool: Spool) -> None:
     if spool.is_paused():
-        click.echo(
-            "queuectl: note: the spool is paused; the job will not run before 'queuectl resume'",
-            err=True,
-        )
-    elif not any(worker["alive"] for worker in lookup.workers(spool, liveness.Observer(spool))):
+        return  # that is said
+    if not any(worker["alive"] for worker in lookup.workers(spool, liveness.Observer(spool))):
         click.echo(
             "queuectl: note: no worker is alive here; the job will not run before 'queuectl worker start'",
             err=True,
@@ -65,11 +62,13 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._is_wanted = False
+        self._interrupts = phase.Interrupts()
         signal.signal(signal.SIGINT, self._want)
 
     def _want(self, *_: object) -> None:
+        if self._interrupts.is_second():
+            raise KeyboardInterrupt
         self._is_wanted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def obey(self, spool: Spool, id: str) -> None:
         """Cancel the job, if that is wanted and not done yet."""

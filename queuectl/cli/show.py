@@ -14,6 +14,7 @@ import click
 from queuectl import columns, paths, render, units
 from queuectl.cli.refusals import Refusals
 from queuectl.errors import QueuectlError, Wrong
+from queuectl.spool import Spool
 
 #: The option that every command has which shows something.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -126,3 +127,20 @@ def workers(found: list[dict[str, Any]]) -> None:
         rows,
         lambda row: "dead" if row[3] == "dead" else "",
     )
+
+
+class Pause:
+    """Tells somebody who waits that the spool is paused, once each time that it becomes so."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool, self._is_told = spool, False
+
+    def look(self) -> None:
+        """Say it on stderr, if it has become so."""
+        is_paused = self._spool.is_paused()
+        if is_paused and not self._is_told:
+            click.echo(
+                "queuectl: note: the spool is paused; nothing starts until 'queuectl resume'",
+                err=True,
+            )
+        self._is_told = is_paused

@@ -29,7 +29,8 @@ def wait_(spool: Spool, chosen: Selection, /, timeout: str | None, as_json: bool
     could not start; 130 cancelled; 1 lost until dead. For several jobs, and for those chosen by options: 0 if all
     completed, else 1.
 
-    Of a batch, jobs that come meanwhile are waited for as well; other options mean the jobs that fit now.
+    Of a batch, jobs that come meanwhile are waited for as well; other options mean the jobs that fit now. While the spool is
+    paused this goes on waiting, and says so.
 
     \b
     queuectl wait job1 --timeout 10m || echo failed
@@ -54,7 +55,7 @@ def _wait_for_each(
             click.echo(f"{job.id} {job.state}", err=True)
 
     ids = list(dict.fromkeys(entry.name.id for entry in chosen.entries()))
-    waited = actions.wait(spool, ids, seconds, ended)
+    waited = actions.wait(spool, ids, seconds, ended, show.Pause(spool).look)
     if waited is None:
         left = [id for id in ids if lookup.find(spool, id).state not in ENDED]
         some = ", ".join(left[:4]) + (", ..." if len(left) > 4 else "")
@@ -84,8 +85,15 @@ def _wait_for_all(
     else:
         waiting = tally.Tally(spool, batch=chosen.batch)
     told, close = _bar(chosen.batch or "waiting")
+    pause = show.Pause(spool)
+
+    def looked(count: tally.Count) -> None:
+        told(count)
+        if count.left:
+            pause.look()
+
     try:
-        count, is_over = tally.wait(waiting, seconds, told)
+        count, is_over = tally.wait(waiting, seconds, looked)
     finally:
         close()
     took = waiting.span()

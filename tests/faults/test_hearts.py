@@ -95,7 +95,7 @@ def test_a_supervisor_that_cannot_beat_ends_its_commands_and_stops(queuectl, pat
         os.waitpid(pid, 0)
         raise
 
-    assert "heartbeats cannot be written" in (tmp_path / "log").read_text()
+    assert "no heartbeat could be written" in (tmp_path / "log").read_text()
     assert not is_running(pids(tmp_path)[0])
     assert "-a0-a.json" in names(path, "pending")[0]
 

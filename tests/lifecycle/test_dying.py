@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from queuectl import config, host, liveness
+from queuectl import config, host, liveness, phase
 from queuectl.chores import Chores
 from queuectl.crew import Crew, Hand
 from queuectl.host import is_running
@@ -175,9 +175,7 @@ def test_the_first_term_lets_the_running_job_finish(queuectl, path, tmp_path):
     assert ids_in(path, "pending") == ["b"]
 
 
-@pytest.mark.parametrize(
-    "signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT], [signal.SIGINT, signal.SIGINT]]
-)
+@pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGTERM, signal.SIGQUIT]])
 def test_a_stop_now_ends_the_command_and_puts_the_job_back_uncounted(
     queuectl, path, tmp_path, signals
 ):
@@ -192,6 +190,65 @@ def test_a_stop_now_ends_the_command_and_puts_the_job_back_uncounted(
     assert not is_running(pids(tmp_path)[0])
     assert "-a0-a.json" in names(path, "pending")[0]
     assert os.listdir(path / "workers") == names(path, "processing") == []
+
+
+#: Words before a command that has no terminal then.
+WITHOUT_TERMINAL = ("setsid",)
+
+SOFT = [
+    [signal.SIGTERM] * 3,
+    [signal.SIGINT] * 3,
+    [signal.SIGHUP] * 2,
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+]
+
+
+@pytest.mark.parametrize("signals", SOFT, ids=str)
+def test_a_soft_stop_that_is_repeated_is_still_a_soft_stop(queuectl, path, tmp_path, signals):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path, prefix=WITHOUT_TERMINAL) as workers:
+        until(lambda: pids(tmp_path))
+        for number in signals:
+            workers.process.send_signal(number)
+        until(lambda: workers.events("stopping"))
+        for number in signals:
+            workers.process.send_signal(number)
+        (tmp_path / "go").touch()
+        assert workers.process.wait(20) == 0
+
+    assert ids_in(path, "completed") == ["a"]
+    assert [event["now"] for event in workers.events("stopping")] == [False]
+
+
+def test_worker_stop_that_is_repeated_lets_the_running_job_finish(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        for _ in range(3):
+            queuectl.refusal("worker", "stop", "--timeout", "0.01", code=1)
+        (tmp_path / "go").touch()
+        assert workers.process.wait(20) == 0
+
+    assert ids_in(path, "completed") == ["a"]
+    assert [event["now"] for event in workers.events("stopping")] == [False]
+
+
+def test_signals_without_a_meaning_change_nothing(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    with Workers(path) as workers:
+        until(lambda: pids(tmp_path))
+        [record] = workers.up()
+
+        for number in phase.IGNORED:
+            workers.process.send_signal(number)
+            os.kill(record["pid"], number)
+
+        (tmp_path / "go").touch()
+        until(lambda: ids_in(path, "completed") == ["a"])
+        queuectl("enqueue", "--id", "b", "-c", "true")
+        until(lambda: ids_in(path, "completed") == ["a", "b"])
+    assert len(pids(tmp_path)) == 1
+    assert workers.events("worker_died") == []
 
 
 def test_worker_stop_now_does_the_same_from_outside(queuectl, path, tmp_path):
@@ -222,6 +279,23 @@ def test_ctrl_c_on_a_terminal_stops_in_order_and_shows_no_traceback(queuectl, pa
     finally:
         terminal.close(force=True)
     assert ids_in(path, "completed") == ["a"]
+
+
+def test_ctrl_c_twice_on_a_terminal_ends_the_running_jobs(queuectl, path, tmp_path):
+    pidfile_job(queuectl, tmp_path)
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "queuectl", "worker", "start"], env=environment(path), timeout=20
+    )
+    try:
+        until(lambda: pids(tmp_path))
+        terminal.sendintr()
+        terminal.expect("stopping")
+        until(lambda: terminal.sendintr() or not is_running(pids(tmp_path)[0]))
+        terminal.expect("stopped")
+        terminal.expect(pexpect.EOF)
+    finally:
+        terminal.close(force=True)
+    assert "-a0-a.json" in names(path, "pending")[0]
 
 
 def test_a_closed_terminal_is_a_stop(queuectl, path):
@@ -343,21 +417,6 @@ def test_a_worker_whose_supervisor_was_killed_does_not_wait_for_the_job_of_anoth
         assert is_running(second["pid"])
         (tmp_path / f"go.{second['worker']}").touch()
         until(lambda: not is_running(second["pid"]))
-
-
-def test_a_worker_bears_the_signal_of_a_log_that_somebody_opens(queuectl, path, tmp_path):
-    """The kernel sends it who holds a lease on a file; left alone, it ends a process."""
-    pidfile_job(queuectl, tmp_path)
-    with Workers(path) as workers:
-        until(lambda: pids(tmp_path))
-        [record] = workers.up()
-
-        os.kill(record["pid"], signal.SIGIO)
-
-        (tmp_path / "go").touch()
-        until(lambda: ids_in(path, "completed") == ["a"])
-    assert len(pids(tmp_path)) == 1
-    assert workers.events("worker_died") == []
 
 
 def test_a_worker_whose_supervisor_was_killed_ends_after_the_job_it_has(

@@ -63,7 +63,7 @@ def test_the_hook_sees_whose_end_it_is_and_no_worker(queuectl, put, path):
     ]  # fmt: skip
 
 
-def test_hooks_that_hang_hold_up_no_job_and_no_second_signal(queuectl, put, path, tmp_path):
+def test_hooks_that_hang_hold_up_no_job_and_no_hard_stop(queuectl, put, path, tmp_path):
     put("completed", f"echo >> {tmp_path}/began; sleep 600")
     with Workers(path, "--set", "heartbeat_interval=0.5") as workers:
         for n in range(5):
@@ -73,7 +73,7 @@ def test_hooks_that_hang_hold_up_no_job_and_no_second_signal(queuectl, put, path
         assert len(names(path, "hooks/due")) == 3  # two at a time
         workers.process.send_signal(signal.SIGTERM)
         until(lambda: workers.events("stopping"))
-        workers.process.send_signal(signal.SIGTERM)
+        workers.process.send_signal(signal.SIGQUIT)
         workers.process.wait(20)
     # For the next one.
     assert len(names(path, "hooks/due")) == 5

@@ -10,6 +10,7 @@ from queuectl.chores import Chores
 from queuectl.crew import Crew
 from queuectl.layout import Layout
 from queuectl.log import Log
+from queuectl.phase import Phase
 
 
 @pytest.fixture
@@ -40,12 +41,12 @@ def test_without_workers_they_come_soon_all_the_same(chores):
 
 
 def test_a_supervisor_does_not_end_before_its_first_chores_unless_it_must(chores):
-    assert (chores.is_busy(1), chores.is_busy(2)) == (True, False)
+    assert (chores.is_busy(Phase.FINISHING), chores.is_busy(Phase.ENDING)) == (True, False)
 
     chores.hurry()
     chores.tend()
 
-    assert not chores.is_busy(1)
+    assert not chores.is_busy(Phase.FINISHING)
 
 
 def test_another_heartbeat_interval_counts_from_the_beat_that_reads_it(chores, path):

@@ -17,7 +17,7 @@ ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py
 FLOORS = [
     ["errors"],
     ["units", "host", "libc", "notify", "paths", "signals", "strict", "build"],
-    ["codes"],
+    ["codes", "phase"],
     ["filename", "retry", "render", "cron"],
     ["columns"],
     ["job", "disk", "processes", "log", "template", "picture"],
