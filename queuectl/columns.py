@@ -12,7 +12,6 @@ Raises
 from __future__ import annotations
 
 import functools
-import unicodedata
 from collections.abc import Sequence
 from itertools import accumulate, zip_longest
 
@@ -110,6 +109,8 @@ def cells(text: str) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _cells_of(sign: str) -> int:
+    import unicodedata  # most texts are ASCII
+
     if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(sign) in "WF" else 1

@@ -6,17 +6,19 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl import lookup
 from queuectl.cli import complete
-from queuectl.cli.refusals import Refusals
 from queuectl.errors import NoSuchJob, QueuectlError, WrongState
 from queuectl.layout import STATES, Entry
 from queuectl.selection import Selection
 from queuectl.spool import Spool
+
+if TYPE_CHECKING:
+    from queuectl.cli.refusals import Refusals
 
 #: Jobs whose moves are made durable together.
 BLOCK = 100
@@ -88,6 +90,8 @@ def each(chosen: Selection, able: Iterable[str], act: Act, *, asks: bool = False
     A refusal is printed and the others go on; the first gives the exit code. Jobs that were not named one by one are left alone
     if they are in no state in which this can be done.
     """
+    from queuectl.cli.refusals import Refusals  # only what acts on jobs needs it
+
     spool, refusals, done = some(chosen).spool.open(), Refusals(), 0
     found = _named(chosen, refusals) if chosen.ids else chosen.entries(able)
     found = _agreed(found) if asks else found

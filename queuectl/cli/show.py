@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import click
 
 from queuectl import columns, paths, render, units
-from queuectl.cli.refusals import Refusals
 from queuectl.errors import QueuectlError, Wrong
 from queuectl.spool import Spool
 
@@ -55,7 +53,7 @@ def table(
         for row in rows
     ]
     is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else 0
+    width = _width() if is_terminal else 0
     shown = columns.table(head, cells, width, whole=whole)
     if not render.is_text(columns.MARK, encoding):
         shown = [line.replace(columns.MARK, "~") for line in shown]
@@ -63,6 +61,14 @@ def table(
     words = ["head", *(colour(row) if colour else "" for row in rows)]
     for word, line in zip(words, shown, strict=True):
         click.echo(render.paint(line, word, colour=paints))
+
+
+def _width() -> int:
+    """The columns of the terminal that is our stdout, or what COLUMNS says."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
 def may_colour() -> bool:
@@ -91,6 +97,8 @@ def each(ids: Sequence[str], act: Callable[[str], str]) -> None:
 
     The first refusal gives the exit code.
     """
+    from queuectl.cli.refusals import Refusals  # only what acts on jobs needs it
+
     refusals = Refusals()
     for id in ids:
         try:

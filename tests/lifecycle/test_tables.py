@@ -1,6 +1,7 @@
 """Every table, on terminals that are too narrow for it, and in a pipe."""
 
 import re
+import subprocess
 import sys
 
 import pexpect
@@ -66,3 +67,13 @@ def test_a_pipe_gets_whole_names_and_sentences(queuectl, long):
     assert "r" * 128 in queuectl("worker", "list")
     assert "n" * 100 in queuectl("schedule", "list")
     assert "…" not in listed
+
+
+def test_a_list_loads_nothing_that_only_a_terminal_or_a_refusal_needs(queuectl, path):
+    queuectl("enqueue", "-c", "true")
+    line = [sys.executable, "-X", "importtime", "-m", "queuectl", "list"]
+    done = subprocess.run(line, env=environment(path), capture_output=True, text=True, check=True)
+
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "queuectl.columns" in loaded
+    assert loaded & {"rich", "shutil", "unicodedata", "difflib", "queuectl.cli.refusals"} == set()
