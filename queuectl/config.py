@@ -40,6 +40,10 @@ UNLOCK = "end that process: 'fuser' or 'lslocks' shows it; on a network file sys
 PATIENCE = 10
 
 
+#: Of these variables a process of a job or of a hook has at least one.
+IDENTITY = ("JOB_ID", "WORKER", "SUPERVISOR", "HOOK")
+
+
 class Settings(NamedTuple):
     """All settings, in force. Durations are seconds, sizes bytes; docs/cli.md has the table."""
 
@@ -292,6 +296,22 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             name, value = read(name, text, source="QUEUECTL_" + name.upper() + ": ")
             values[name] = value
     return values
+
+
+def without_identity(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what makes a process part of a job or a hook; settings and the spool stay.
+
+    The id of no job takes the place of that of the job: a process that has none may be a child of any.
+    """
+    if not any(environ.get(f"QUEUECTL_{name}") for name in IDENTITY):
+        return dict(environ)
+    kept = {"QUEUECTL_" + name.upper() for name in (*SETTINGS, "poll_interval_ms", "spool")}
+    own = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("QUEUECTL_") or name in kept
+    }
+    return {**own, "QUEUECTL_JOB_ID": ""}
 
 
 def settle(

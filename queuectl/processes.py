@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 #: Seconds that a process may need to vanish after KILL; one that waits for a dead disk needs longer.
 KILL_PATIENCE = 5
@@ -79,6 +80,19 @@ def _variable(pid: str, head: bytes) -> bytes:
     """The value of the variable that `head`, NAME=, begins in the environment of a process; else nothing."""
     words = _environment(pid) if sys.platform == "linux" else _words(pid)
     return next((word.removeprefix(head) for word in words if word.startswith(head)), b"")
+
+
+def close_inherited() -> None:
+    """Close the descriptors that this process inherited, but stdin, stdout and stderr; its own stay open."""
+    try:
+        found = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        found = list(range(3, 256))  # no /dev here
+    for fd in found:
+        with suppress(OSError):  # the one that listed them is closed by now
+            # What a program was started with is inheritable, and nothing that Python opens itself.
+            if fd > 2 and os.get_inheritable(fd):
+                os.close(fd)
 
 
 def children(parent: int) -> list[int]:

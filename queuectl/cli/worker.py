@@ -13,9 +13,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from queuectl import config, host, units
+from queuectl import config, host, processes, units
 from queuectl.cli import Group, complete, show
-from queuectl.errors import QueuectlError, Wrong
+from queuectl.errors import QueuectlError, Wrong, complaint
 from queuectl.log import Log
 from queuectl.logfile import LogFile
 from queuectl.spool import Spool
@@ -79,9 +79,11 @@ def worker_(ctx: click.Context, /, **options: Any) -> None:
 def start(spool: Spool, /, **options: Any) -> None:
     """Run jobs until told to stop; one log line for each event.
 
-    Ctrl+C or TERM: finish the running jobs, then end. Again: end them now and put them back, uncounted. Several
-    `worker start` on one spool share its jobs. One `worker start` may serve several spools: --count workers in all, which the
-    spools with work get in turns.
+    TERM, HUP or Ctrl+C: finish the running jobs, then end; repeating it changes nothing. QUIT, or Ctrl+C twice on a terminal:
+    end the running jobs now and put them back, uncounted. Other signals are ignored, or end it as a crash does.
+
+    Several `worker start` on one spool share its jobs. One `worker start` may serve several spools: --count workers in all,
+    which the spools with work get in turns.
 
     \b
     queuectl worker start --count 4
@@ -103,6 +105,9 @@ def _start(
     allow_root: bool,
     values: tuple[str, ...],
 ) -> None:
+    processes.close_inherited()
+    if daemon:
+        _leave_job()
     seconds, given = _seconds(duration, "--duration"), flags(values)
     spools = [Spool(path, flags=given).make() for path in paths or (spool.path,)]
     if len({each.path for each in spools}) < len(spools):
@@ -128,6 +133,17 @@ def _start(
         _detach(spools[0].at("logs", name), supervise)
     else:
         supervise()
+
+
+def _leave_job() -> None:
+    """Be no part of the job that this command may run in: as one, a daemon would be ended with it.
+
+    What a process was started with names its job, so it takes another start.
+    """
+    clean = config.without_identity(os.environ)
+    if clean != os.environ:
+        words = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, words, clean)  # the same process
 
 
 def _serve(
@@ -211,8 +227,8 @@ def _detach(path: str, supervise: Callable[[Callable[[], None], LogFile], None])
 
         supervise(ready, log)
         code = 0
-    except (QueuectlError, OSError) as error:
-        os.write(2, f"queuectl: {error}\n".encode())
+    except Exception as error:  # whatever it is, the log must say it
+        os.write(2, f"queuectl: {complaint(error)}\n".encode(errors="backslashreplace"))
     finally:
         os._exit(code)
 
@@ -241,9 +257,9 @@ def stop(
 ) -> None:
     """Stop the workers of this spool on this host, or elsewhere, and wait until they are gone.
 
-    They finish the jobs they have, unless --now. NAME, a worker's name or its beginning up to a hyphen, stops its
-    supervisor and so all the workers that were started with it. Other hosts hear of it at their next heartbeat. Exit code 1 if some still run
-    after --timeout.
+    They finish the jobs they have; only --now ends those, however often this is said. NAME, a worker's name or its beginning
+    up to a hyphen, stops its supervisor and so all the workers that were started with it. A host is what has its name, also a
+    container. Containers and other hosts hear of it at their next heartbeat. Exit code 1 if some still run after --timeout.
 
     \b
     queuectl worker stop
@@ -259,13 +275,22 @@ def stop(
     stopped, left = stopping.stop(spool, _seconds(timeout, "--timeout"), now=now, chosen=chosen)
     if not (stopped or left):
         where = f"on {host}" if host else "anywhere" if all_hosts else "on this host"
-        click.echo(f"no workers of this spool run {where}", err=True)
+        click.echo(f"no workers of this spool run {where}{_elsewhere(spool)}", err=True)
     for who in stopped:
         click.echo(f"stopped {who}")
     if left:
         raise QueuectlError(
             f"still running: {', '.join(left)}; wait longer, or 'queuectl worker stop --now'"
         )
+
+
+def _elsewhere(spool: Spool) -> str:
+    """Which hosts have workers of the spool, in words; "" if none has."""
+    from queuectl import liveness, lookup
+
+    workers = lookup.workers(spool, liveness.Observer(spool))
+    hosts = sorted({str(worker["host"]) for worker in workers if worker["alive"]})
+    return f"; some run on {', '.join(hosts)}: see --host and --all-hosts" if hosts else ""
 
 
 @worker_.command("list")

@@ -1,9 +1,11 @@
-"""Living on a host: what systemd is told, logs that grow."""
+"""Living on a host: what systemd is told, logs that grow, what a supervisor inherits."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import processes
+from queuectl import config, processes
 from queuectl.host import is_running
 from tests.support import Workers, environment, ids_in, until
 
@@ -221,3 +223,90 @@ def test_where_signals_cannot_be_taken_handlers_hear_them(queuectl, path):
             processes.kill(json.loads(record.read_text())["pid"])
             processes.end_all(record.stem, 0)
     assert ids_in(path, "pending") == ["b"]
+
+
+# -- what a supervisor inherits
+
+
+NAMES = "JOB_ID ATTEMPT WORKER SUPERVISOR HOOK HOOK_RUN STATE BATCH ARRAY_INDEX LINE"
+
+#: All that says whose process this is.
+IDENTITY = {f"QUEUECTL_{name}": "x" for name in NAMES.split()}
+
+
+def test_a_daemon_that_a_job_starts_is_no_part_of_the_job(queuectl, path, tmp_path):
+    other = tmp_path / "other"
+    start = f"{sys.executable} -m queuectl --spool {other} worker start --daemon"
+    variables = " ".join(f"{name}={value}" for name, value in IDENTITY.items() if "LINE" in name)
+    queuectl(
+        "enqueue", "--id", "a",
+        "-c", f"{variables} QUEUECTL_MAX_RETRIES=7 {start} > {tmp_path}/out; sleep 600",
+    )  # fmt: skip
+    with Workers(path):
+        pid = int(until(lambda: (out := tmp_path / "out").exists() and out.read_text()).split()[0])
+        try:
+            queuectl("cancel", "a")
+            until(lambda: ids_in(path, "dead") == ["a"])
+
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            ours = sorted(word for word in environ if word.startswith(b"QUEUECTL_"))
+            spool = b"QUEUECTL_SPOOL=" + bytes(path)
+            assert ours == [b"QUEUECTL_JOB_ID=", b"QUEUECTL_MAX_RETRIES=7", spool]
+            assert queuectl("--spool", str(other), "worker", "stop") == f"stopped {pid}\n"
+        finally:
+            if is_running(pid):
+                os.kill(pid, signal.SIGQUIT)
+
+
+@pytest.mark.parametrize("name", ["QUEUECTL_JOB_ID", "QUEUECTL_HOOK"])
+def test_a_job_and_a_hook_are_left_with_all_that_names_them(name):
+    environ = {**IDENTITY, name: "a", "QUEUECTL_SPOOL": "/s", "QUEUECTL_TIMEOUT": "5", "PATH": "/"}
+
+    assert config.without_identity(environ) == {
+        "QUEUECTL_JOB_ID": "",
+        "QUEUECTL_SPOOL": "/s",
+        "QUEUECTL_TIMEOUT": "5",
+        "PATH": "/",
+    }
+
+
+def test_variables_of_others_stay_outside_of_jobs():
+    environ = {"QUEUECTL_MINE": "1", "PATH": "/"}
+
+    assert config.without_identity(environ) == environ
+
+
+@pytest.mark.parametrize("is_daemon", [False, True], ids=["foreground", "daemon"])
+def test_a_supervisor_keeps_nothing_open_that_its_caller_had(queuectl, path, tmp_path, is_daemon):
+    """Such as the lock of a cron job that starts workers."""
+    queuectl(
+        "enqueue", "--id", "a", "-c", "exec ls -l /proc/self/fd > fds; sleep 600", cwd=tmp_path
+    )
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    high = fcntl.fcntl(lock, fcntl.F_DUPFD, 500)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    words = [sys.executable, "-m", "queuectl", "worker", "start"]
+    with subprocess.Popen(
+        [*words, "--daemon"] if is_daemon else words,
+        pass_fds=[lock, high], env=environment(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ):  # fmt: skip
+        os.close(lock)
+        os.close(high)
+        mine = os.open(tmp_path / "lock", os.O_RDWR)
+        until(lambda: ids_in(path, "processing") + ids_in(path, "completed") == ["a"])
+        try:
+            until(lambda: is_free(mine))
+            until((tmp_path / "fds").exists)
+            assert str(tmp_path / "lock") not in (tmp_path / "fds").read_text()
+        finally:
+            os.close(mine)
+            queuectl("worker", "stop", "--now")
+
+
+def is_free(lock):
+    """Whether nobody else has the lock."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
