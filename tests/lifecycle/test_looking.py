@@ -26,7 +26,7 @@ def dead(queuectl):
     queuectl("worker", "start", "--drain")
 
 
-FAR = [-99_999_999_999, -1, 7_258_118_400, 253_402_300_800, 8_000_000_000_000]
+FAR = [-99_999_999_999, 253_402_300_800, 8_000_000_000_000]
 
 
 def test_files_of_impossible_times_hinder_no_command(queuectl, path):
@@ -47,10 +47,12 @@ def test_files_of_impossible_times_hinder_no_command(queuectl, path):
     assert {record["id"] for record in queuectl.json("list")} == {
         f"drop-{number}.json" for number in range(len(FAR))
     }
-    for words in (["list"], ["status"], ["schedule", "list"], ["doctor"], ["show", "drop-4.json"]):
+    for words in (["list"], ["status"], ["schedule", "list"], ["show", "drop-2.json"]):
         queuectl(*words)
     for kept in sorted((path / "schedules").iterdir()):
         queuectl("schedule", "show", kept.stem)
+    assert "ahead of now" in queuectl("doctor", code=1)
+    queuectl("doctor", "--fix")
 
 
 @pytest.mark.parametrize("time", ['"9999-12-31T23:59:59Z"', '"soon"', "5", "null", "1e300", "[]"])
