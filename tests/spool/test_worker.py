@@ -352,10 +352,11 @@ def test_drops_that_take_long_to_admit_are_given_back(spool, worker, path, monke
 
 
 def test_what_drops_cost_is_no_measure_of_what_jobs_cost(spool, worker, path):
+    pace = worker.pace
     (path / "pending" / "a.json").write_text('{"command": "true"}')
-    told = tell(worker, ("admit", "a.json"))
+    tell(worker, ("admit", "a.json"))
 
-    assert [text for verb, text in told if verb == "want"] == ["1", "1"]
+    assert worker.pace == pace
 
 
 def test_a_drop_that_the_disk_refuses_holds_up_no_other_and_loses_no_grace(

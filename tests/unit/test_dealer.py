@@ -393,15 +393,19 @@ def test_the_dealer_says_once_that_the_names_are_coming_to_an_end(spool, dealer,
 def test_the_names_do_not_come_to_an_end_while_there_are_drops(spool, path, dealer, hands, clock):
     spool.enqueue("true")
     (path / "pending" / "x.json").write_text('{"command": "true"}')
-    found = []
-    for _ in range(2):
+
+    def deal():
         hands[0].wants = 5
         dealer.deal(hands, 3600)
-        found.append(dealer.is_ending())
-        if "pending/x.json" in hands[0].held:
-            dealer.admitted("pending/20260101T000000.000000Z-p5-a0-x.json")
+        return hands[0].held == {"pending/x.json"}, dealer.is_ending()
 
-    assert found == [False, True]
+    assert deal() == (True, False)
+    dealer.left("admit", "x.json")
+    clock.now += room.TURN  # from now on jobs go first
+    assert deal() == (False, False)
+    assert deal() == (True, False)
+    dealer.admitted("pending/20260101T000000.000000Z-p5-a0-x.json")
+    assert deal() == (False, True)
 
 
 def test_nothing_comes_to_an_end_where_there_is_nothing(dealer, hands, clock):
