@@ -53,7 +53,7 @@ def test_drops_that_stay_broken_are_rejected_after_their_grace_and_good_ones_go_
         until(lambda: len(names(path, "rejected")) == 800)
         events = until(lambda: workers.events("rejected"))
     assert {event["drop"] for event in events} == {f"broken{n}.json" for n in range(400)}
-    assert "line 1 column 13" in events[0]["reason"]
+    assert "at column 13" in events[0]["reason"]
     assert queuectl.json("status")["jobs"]["rejected"] == 400
 
 
