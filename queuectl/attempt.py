@@ -86,6 +86,7 @@ class Attempts:
             run = (claim.name.id, claim.name.attempts)
             processes.end_all(claim.worker, 0, run)
             processes.end_each(lambda: processes.descendants(begun, run), 0)
+            executor.reap()
         self._capture.finish(env)
         if not ended.cause and self._capture.is_over():
             return ended._replace(cause="output")

@@ -212,6 +212,15 @@ def _refusal(program: str, error: OSError) -> CannotStart:
     return CannotStart(reason, code, is_final=why is not None)
 
 
+def reap() -> None:
+    """Collect the orphans of commands that have ended since: we are their parent by now."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
 def has_room() -> bool:
     """Whether the machine has room for another process."""
     try:

@@ -117,6 +117,7 @@ class Worker:
     def _next_hints(self) -> list[Message] | None:
         """Wait for names from the supervisor; None when it is gone or we must stop."""
         self.log.flush()
+        executor.reap()
         os.chdir("/")  # who rests in a job's directory keeps its file system busy
         while not self.stopping:
             if self.listener.attend(self.line.reader):

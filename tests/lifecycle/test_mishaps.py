@@ -390,18 +390,6 @@ def test_what_an_ended_job_left_running_survives_the_death_of_its_worker(queuect
             os.kill(service, signal.SIGKILL)
 
 
-def test_a_stdin_that_cannot_be_kept_is_a_failure_with_a_reason(queuectl, path, tmp_path):
-    (tmp_path / "td").mkdir()
-    with Workers(path, TMPDIR=str(tmp_path / "td")) as workers:
-        queuectl("enqueue", '{"id": "first", "command": "cat", "stdin": "x"}')
-        until(lambda: ids_in(path, "completed") == ["first"])
-        (tmp_path / "td").rmdir()
-        queuectl("enqueue", '{"id": "a", "command": "cat", "stdin": "x", "max_retries": 1}')
-        until(lambda: ids_in(path, "dead") == ["a"])
-    assert workers.events("worker_died") == []
-    assert "cannot keep its stdin" in queuectl.json("show", "a")["runs"][0]["reason"]
-
-
 def test_racing_enqueues_of_ids_of_our_own_shape_have_one_winner_each(spool, path):
     from queuectl.errors import IdTaken
     from tests.faults.test_races import together
