@@ -12,6 +12,7 @@ from queuectl import (
     LostClaim,
     Spool,
     actions,
+    admission,
     config,
     disk,
     limits,
@@ -447,6 +448,28 @@ def test_of_drops_the_highest_priority_comes_first(spool, path):
             order.append(job.priority)
 
     assert order == [9, 7, 5, 3, 1, 0]
+
+
+def test_a_consumer_that_admits_slowly_takes_a_waiting_job_before_it_admits_all(
+    spool, path, monkeypatch
+):
+    real = admission.admit
+
+    def admit(*words, **more):
+        monkeypatch.setattr("queuectl.dealer.TURN", 0.0)  # the turn of the drops is over
+        return real(*words, **more)
+
+    monkeypatch.setattr(admission, "admit", admit)
+    monkeypatch.setattr("queuectl.consumer.AHEAD", -1.0)
+    for number in range(5):
+        (path / "pending" / f"{number}.json").write_text('{"command": "x", "priority": 1}')
+    spool.enqueue("x", id="a")
+    for job in spool.consume(limit=1):
+        with job:
+            pass
+
+    assert ids_in(path, "completed") == ["a"]
+    assert len(spool.drops()) == 4
 
 
 def test_a_drop_that_the_disk_refuses_holds_up_nobody_who_waits_for_jobs(
