@@ -21,6 +21,7 @@ import errno
 import fcntl
 import functools
 import os
+import stat
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -462,6 +463,15 @@ def changed(path: str) -> float:
     except FileNotFoundError:
         return 0.0
     return max(status.st_mtime, status.st_ctime)
+
+
+def open_plain(path: str) -> int:
+    """The plain file at `path`, open for reading: no link, and nothing that could block."""
+    fd = os.open(path, _READ)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotPlain(errno.EINVAL, "is no plain file", path)
+    return fd
 
 
 def mode(path: str) -> int | None:

@@ -14,10 +14,11 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from queuectl import lookup, metrics, waiting
 from queuectl.dashboard import deeds, listing, openapi
+from queuectl.dashboard.answers import Json, whole
 from queuectl.dashboard.desk import Desk
 from queuectl.errors import (
     ConfigDamaged,
@@ -48,7 +49,7 @@ def code(error: QueuectlError) -> int:
 def refusal(error: QueuectlError) -> Response:
     """A refusal as JSON."""
     field = {"field": error.field} if isinstance(error, InvalidJob) else {}
-    return JSONResponse({"error": str(error), **field}, code(error))
+    return Json({"error": str(error), **field}, code(error))
 
 
 class Api:
@@ -61,21 +62,20 @@ class Api:
 
     def status(self, _: Request) -> Response:
         """GET /api/status."""
-        return JSONResponse(self._desk.status())
+        return Json(self._desk.status())
 
     def jobs(self, request: Request) -> Response:
         """GET /api/jobs: a page of those that the filter lets through."""
         words = request.query_params
         text = words.get("limit", str(listing.LIMIT))
-        if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= listing.MOST:
+        limit = whole(text) or 0
+        if not 1 <= limit <= listing.MOST:
             raise Wrong(f"limit must be from 1 to {listing.MOST}, not {text!r}")
         wanted = listing.read_filter(words, self._desk.spool.now())
         shown = listing.page(
-            self._desk.spool, self._desk.counter, wanted, words.get("after", ""), int(text)
+            self._desk.spool, self._desk.counter, wanted, words.get("after", ""), limit
         )
-        return JSONResponse(
-            {"jobs": shown.records, "next": shown.next or None, "complete": shown.is_whole}
-        )
+        return Json({"jobs": shown.records, "next": shown.next or None, "complete": shown.is_whole})
 
     def job(self, request: Request) -> Response:
         """GET /api/jobs/ID: as `show --json`."""
@@ -84,18 +84,18 @@ class Api:
             spool, self._desk.counter, request.path_params["id"], request.query_params.get("at", "")
         )
         settings, why = spool.settings(), waiting.Reasons(spool).of
-        return JSONResponse(
+        return Json(
             lookup.view(spool, entry, lambda e: lookup.full_record(spool, e, settings, why))
         )
 
     def described(self, _: Request) -> Response:
         """GET /api/openapi.json."""
-        return JSONResponse(openapi.document())
+        return Json(openapi.document())
 
     def healthy(self, _: Request) -> Response:
         """GET /healthz: whether the spool can be read and the jobs are counted; needs no password."""
         self._desk.spool.open()
-        return JSONResponse({"healthy": True})
+        return Json({"healthy": True})
 
     def metrics(self, _: Request) -> Response:
         """GET /metrics, for Prometheus."""
@@ -115,14 +115,13 @@ class Api:
         if not isinstance(record, dict):
             raise InvalidJob('send one job, a JSON object such as {"command": "echo hi"}')
         id = deeds.enqueue(self._desk, record)
-        return JSONResponse({"id": id}, 201, {"location": f"/api/jobs/{id}"})
+        return Json({"id": id}, 201, {"location": f"/api/jobs/{id}"})
 
     async def act(self, request: Request) -> Response:
         """POST /api/jobs/ID/VERB."""
         return await run_in_threadpool(self._act, request, await request.body())
 
     def _act(self, request: Request, body: bytes) -> Response:
-        deeds.allow(self._desk)
         id, verb = request.path_params["id"], request.path_params["verb"]
         given = _object(body)
         if unknown := set(given) - {"priority", "at"}:
@@ -131,18 +130,18 @@ class Api:
             raise Wrong('the action priority, and only that, needs {"priority": 0 to 9}')
         value = deeds.priority(given["priority"]) if verb == "priority" else 0
         deeds.do(self._desk, verb, id, str(given.get("at", "")), value)
-        return JSONResponse({"id": id, "done": verb})
+        return Json({"id": id, "done": verb})
 
     async def pause(self, request: Request) -> Response:
         """POST /api/pause and /api/resume."""
-        on = request.url.path == "/api/pause"
+        on = request.scope["path"] == "/api/pause"
         changed = await run_in_threadpool(lambda: deeds.pause(self._desk, on=on))
-        return JSONResponse({"paused": on, "changed": changed})
+        return Json({"paused": on, "changed": changed})
 
     async def stop(self, request: Request) -> Response:
         """POST /api/workers/NAME/stop: tell its supervisor to stop when its jobs have ended."""
         left = await run_in_threadpool(deeds.stop_worker, self._desk, request.path_params["name"])
-        return JSONResponse({"stopping": left}, 202)
+        return Json({"stopping": left}, 202)
 
 
 def _json(body: bytes) -> object:

@@ -2,7 +2,8 @@
 
 Promises
     It listens before it says so; a request to stop (TERM, Ctrl+C) ends streams, too.
-    An error that somebody made is a page, or JSON under /api/, with one line; none shows a traceback.
+    An error is a page, or JSON under /api/, with one line; none shows a traceback. One that nobody
+    expected is logged in one line as well.
 Leaves to others
     everything that is on the pages.
 Raises
@@ -16,21 +17,24 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from queuectl.dashboard import deeds, journal
+from queuectl.dashboard.answers import Json
 from queuectl.dashboard.api import Api, code, refusal
+from queuectl.dashboard.connections import BACKLOG, IDLE, LONGEST_HEAD, Connection, fit_descriptors
 from queuectl.dashboard.counter import Counter, CounterDied
 from queuectl.dashboard.desk import Desk, Options
-from queuectl.dashboard.door import Door, is_loopback
+from queuectl.dashboard.door import FAULT, Door, is_loopback, tell_fault
 from queuectl.dashboard.pages import Pages
 from queuectl.dashboard.stream import Streams
 from queuectl.errors import QueuectlError, Wrong
@@ -45,73 +49,83 @@ GRACE = 2
 
 def routes(desk: Desk, pages: Pages, api: Api, streams: Streams) -> list[Route | Mount]:
     """Every address."""
+
+    def post(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+        async def allowed(request: Request) -> Response:
+            deeds.allow(desk)  # before anything of the body is read
+            return await endpoint(request)
+
+        return Route(path, allowed, methods=["POST"])
+
     static = StaticFiles(directory=os.path.join(os.path.dirname(__file__), "static"))
     return [
         Route("/", pages.overview),
         Route("/jobs", pages.jobs),
         Route("/jobs/{id}", pages.job),
-        Route("/jobs/{id}/log/{attempt:int}/{stream}", pages.log),
+        Route("/jobs/{id}/log/{attempt}/{stream}", pages.log),
         Route("/enqueue", pages.form),
-        Route("/enqueue", pages.enqueue, methods=["POST"]),
-        Route("/act", pages.act, methods=["POST"]),
-        Route("/spool", pages.steer, methods=["POST"]),
+        post("/enqueue", pages.enqueue),
+        post("/act", pages.act),
+        post("/spool", pages.steer),
         Route("/healthz", api.healthy),
         Route("/metrics", api.metrics),
         Route("/api/status", api.status),
         Route("/api/events", streams.events),
         Route("/api/openapi.json", api.described),
         Route("/api/jobs", api.jobs),
-        Route("/api/jobs", api.enqueue, methods=["POST"]),
-        Route("/api/pause", api.pause, methods=["POST"]),
-        Route("/api/resume", api.pause, methods=["POST"]),
-        Route("/api/workers/{name}/stop", api.stop, methods=["POST"]),
+        post("/api/jobs", api.enqueue),
+        post("/api/pause", api.pause),
+        post("/api/resume", api.pause),
+        post("/api/workers/{name}/stop", api.stop),
         Route("/api/jobs/{id}", api.job),
         Route("/api/jobs/{id}/follow", streams.follow),
-        Route("/api/jobs/{id}/{verb}", api.act, methods=["POST"]),
+        post("/api/jobs/{id}/{verb}", api.act),
         Mount("/static", static),
     ]
 
 
-def application(desk: Desk) -> Starlette:
+def application(desk: Desk) -> Door:
     """The application for one spool."""
     pages = Pages(desk)
 
+    def answer(request: Request, text: str, code: int, **more: Any) -> Response:
+        if request.scope["path"].startswith("/api/"):
+            return Json({"error": text}, code, **more)
+        page = pages.error(request, text, code)
+        page.headers.update(more.get("headers") or {})
+        return page
+
     def refused(request: Request, error: Exception) -> Response:
-        if not isinstance(error, QueuectlError):
-            text = (
-                f"{type(error).__name__}: {error}; see 'queuectl doctor'"
-                if isinstance(error, OSError)
-                else "the dashboard has a fault"
-            )
-            error = QueuectlError(" ".join(text.splitlines()))
-            number = 503
-        else:
-            number = code(error)
-        if request.url.path.startswith("/api/"):
-            return refusal(error) if number != 503 else JSONResponse({"error": str(error)}, 503)
-        return pages.error(request, str(error), number)
+        if isinstance(error, QueuectlError):
+            is_api = request.scope["path"].startswith("/api/")
+            return refusal(error) if is_api else pages.error(request, str(error), code(error))
+        text = f"{type(error).__name__}: {error}; see 'queuectl doctor'"
+        return answer(request, " ".join(text.splitlines()), 503)
 
     def missing(request: Request, error: Exception) -> Response:
-        number = error.status_code if isinstance(error, HTTPException) else 500
+        assert isinstance(error, HTTPException)
         words = {
             404: "there is no such page",
             405: "this address does not take that method",
             413: "that is too large",
-        }.get(number, str(error))
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": words}, number)
-        return pages.error(request, words, number)
+        }.get(error.status_code, str(error.detail))
+        return answer(request, words, error.status_code, headers=error.headers)
+
+    def broken(request: Request, error: Exception) -> Response:
+        tell_fault(request.scope, error)
+        return answer(request, FAULT, 500)
 
     handlers: dict[type[Exception], Callable[[Request, Exception], Response]] = {
-        QueuectlError: refused, OSError: refused, HTTPException: missing,
+        QueuectlError: refused, OSError: refused, HTTPException: missing, Exception: broken,
     }  # fmt: skip
-    return Starlette(
+    inner = Starlette(
         routes=routes(desk, pages, Api(desk), Streams(desk)),
-        middleware=[Middleware(Door, options=desk.options)],
         exception_handlers=handlers,
         lifespan=lambda _: _listening(desk),
         max_body_size=desk.spool.settings().max_job_size + FORM,
     )
+    # Around all of it, so that every answer has its headers.
+    return Door(inner, desk.options)
 
 
 @contextlib.asynccontextmanager
@@ -164,6 +178,8 @@ def serve(spool: Spool, options: Options, ready: Callable[[str], None]) -> None:
         raise Wrong(
             f"--host {options.host} can be reached from other machines; give --password-file, or listen on 127.0.0.1"
         )
+    journal.install()
+    fit_descriptors()
     listener = _listen(options)
     # The command line dies of a closed pipe; a server has many readers that go away.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -172,9 +188,22 @@ def serve(spool: Spool, options: Options, ready: Callable[[str], None]) -> None:
         counter.receive()
         desk = Desk(spool, options, counter)
         config = uvicorn.Config(
-            application(desk), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE, lifespan="on",
+            application(desk),
+            http=Connection,
             ws="none",
-        )  # fmt: skip
+            loop="asyncio",
+            lifespan="on",
+            # An address that a client can choose is none to count by.
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            backlog=BACKLOG,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=GRACE,
+        )
         server = Server(config)
         server.desk = desk
         host, port = listener.getsockname()[:2]
@@ -197,7 +226,7 @@ def _listen(options: Options) -> socket.socket:
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         raise QueuectlError(
             f"cannot listen on {options.host} port {options.port} ({error.strerror}); choose others with --host and --port"

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from queuectl import disk, lookup, render, units, waiting
+from queuectl.dashboard import answers
 from queuectl.dashboard.counter import FEW, Counter
 from queuectl.dashboard.index import is_reverse, line
 from queuectl.errors import NoSuchJob, Wrong
@@ -92,7 +93,7 @@ def page(
     ends, settings = time.monotonic() + BUDGET, spool.settings()
     why = waiting.Reasons(spool).of
     ids = _ids_of_batch(spool, wanted.batch)
-    skipped = int(after[1:]) if after[:1] == "+" and after[1:].isdecimal() else 0
+    skipped = (answers.whole(after[1:]) or 0) if after[:1] == "+" else 0
     drops = _drops(spool, counter, wanted)[skipped:] if skipped or not after else []
     records = [lookup.record(spool, entry, settings, why) for entry in drops[:limit]]
     after = last = f"+{skipped + len(records)}" if drops else after
@@ -208,6 +209,7 @@ def at_place(spool: Spool, file: str, id: str) -> Entry | None:
     parts, name = file.split("/"), decode(os.path.basename(file))
     if (
         name is None
+        or "\0" in file
         or name.id != id
         or parts[0] not in STATES
         or ".." in parts

@@ -14,22 +14,17 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from typing import Any
-from urllib.parse import parse_qs, urlencode
+from collections.abc import Iterator
+from typing import IO, Any
+from urllib.parse import parse_qs, quote, urlencode
 
 import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import (
-    FileResponse,
-    HTMLResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-)
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from queuectl import __version__, disk, lookup, render, units, waiting
-from queuectl.dashboard import deeds, listing, plots
+from queuectl.dashboard import answers, deeds, listing, plots
 from queuectl.dashboard.desk import DAY, HOUR, Desk, buckets
 from queuectl.errors import IdTaken, InvalidJob, QueuectlError, Wrong
 from queuectl.filename import is_id
@@ -79,18 +74,19 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
-            "ago": self._ago, "command": _command, "short": render.short, "seconds": plots.seconds, "span": units.ago, "url": _url,
+            "ago": self._ago, "command": _command, "short": render.short, "seconds": plots.seconds, "span": units.ago, "url": _url, "urlencode": _quoted,
         }  # fmt: skip
         self._templates.globals |= {"version": __version__, "desk": desk, "states": STATES}
 
-    def _page(self, name: str, request: Request, *, code: int = 200, **values: Any) -> HTMLResponse:
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    def _page(self, name: str, request: Request, *, code: int = 200, **values: Any) -> Response:
+        scope = request.scope
+        here = b"?".join(filter(None, (scope["raw_path"], scope["query_string"]))).decode("latin-1")
         more = {
             "here": here if request.method == "GET" else "",
             "acting": self._desk.options.allow_actions,
             "token": self._desk.token,
         }
-        return HTMLResponse(self._templates.get_template(name).render(**more, **values), code)
+        return answers.Page(self._templates.get_template(name).render(**more, **values), code)
 
     def _ago(self, text: str | None) -> str:
         """How long ago a time was, or how long it is until then."""
@@ -210,20 +206,32 @@ class Pages:
         )
 
     def _tail(self, entry: Entry, attempt: int, stream: str) -> dict[str, Any]:
-        path = self._desk.spool.log(entry.name.id, attempt, stream)
-        size = disk.size(path)
-        text = disk.read_tail(path, SHOWN).decode(errors="replace")
-        return {"text": text, "at": size, "cut": size > SHOWN}
+        try:
+            file = _opened(self._desk.spool.log(entry.name.id, attempt, stream))
+        except OSError as error:
+            return {"text": f"(cannot be read: {error.strerror})", "at": 0, "cut": False}
+        if file is None:
+            return {"text": "", "at": 0, "cut": False}
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            data = os.pread(file.fileno(), min(size, SHOWN), max(0, size - SHOWN))
+        return {"text": data.decode(errors="replace"), "at": size, "cut": size > SHOWN}
 
     def log(self, request: Request) -> Response:
-        """/jobs/ID/log/ATTEMPT/STREAM: the whole of what an attempt printed, as text."""
-        id, attempt, stream = (request.path_params[key] for key in ("id", "attempt", "stream"))
-        if stream not in ("out", "err") or not is_id(id):
+        """/jobs/ID/log/ATTEMPT/STREAM: the whole of what an attempt has printed by now, as text."""
+        id, stream = request.path_params["id"], request.path_params["stream"]
+        attempt = answers.whole(request.path_params["attempt"])
+        if attempt is None or stream not in ("out", "err") or not is_id(id):
             return PlainTextResponse("no such log\n", 404)
-        path = self._desk.spool.log(id, attempt, stream)
-        if not disk.is_there(path):
-            return PlainTextResponse("", 200)  # nothing was printed, or the log is gone
-        return FileResponse(path, media_type="text/plain; charset=utf-8")
+        file = _opened(self._desk.spool.log(id, attempt, stream))
+        if file is None:
+            return PlainTextResponse("")  # nothing was printed, or the log is gone
+        size = os.fstat(file.fileno()).st_size
+        headers = {"content-length": str(size), "content-type": "text/plain; charset=utf-8"}
+        if request.method == "HEAD":
+            file.close()
+            return Response(headers=headers)
+        return StreamingResponse(_pieces(file, size), headers=headers)
 
     # -- acting
 
@@ -344,6 +352,22 @@ class Pages:
             )
 
 
+def _opened(path: str) -> IO[bytes] | None:
+    """The plain file at `path`; None if there is none."""
+    try:
+        return open(disk.open_plain(path), "rb", buffering=0)
+    except FileNotFoundError:
+        return None
+
+
+def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """The first `size` bytes of a file that may grow, and close it."""
+    with file:
+        while size and (data := file.read(min(size, SHOWN))):
+            size -= len(data)
+            yield data
+
+
 async def _posted(request: Request) -> dict[str, list[str]]:
     """The fields of the form that was sent."""
     return parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
@@ -370,6 +394,11 @@ def _local(path: str) -> str:
 
 def _command(value: Any) -> str:
     return "(cannot be read)" if value is None else render.command(value)
+
+
+def _quoted(text: str) -> str:
+    """`text` as a part of a URL; a file name may be no UTF-8."""
+    return quote(os.fsencode(text))
 
 
 def _url(words: dict[str, str], **more: str) -> str:

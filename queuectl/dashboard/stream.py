@@ -2,6 +2,7 @@
 
 Promises
     A stream ends when its reader is gone or the server stops; there are never more than MOST.
+    HEAD takes none.
     What a thousand readers ask for is looked up once.
 Leaves to others
     counting (counter); the other ways to the same things (api, pages).
@@ -20,10 +21,11 @@ from typing import Any
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from queuectl import disk
-from queuectl.dashboard import listing
+from queuectl.dashboard import answers, listing
 from queuectl.dashboard.desk import Desk
 from queuectl.errors import QueuectlError
 from queuectl.layout import ENDED, STATES
@@ -39,43 +41,25 @@ PIECE = 32768
 
 
 class Streams:
-    """The open streams of one server."""
+    """The streams of one server; `open`: how many there are."""
 
     def __init__(self, desk: Desk) -> None:
-        self._desk, self._open = desk, 0
+        self._desk, self.open = desk, 0
         self._print: object = None
         self._looked, self._status = 0.0, ""
 
     def events(self, request: Request) -> Response:
         """/api/events: an event `change` with the status, at first and whenever something has changed."""
-        return self._answer(self._changes())
+        return _Stream(self, self._changes())
 
     def follow(self, request: Request) -> Response:
         """/api/jobs/ID/follow: events `out` and `err` with what its command prints, and `over` at its end."""
         words = request.query_params
-        at = {
-            stream: int(words.get(stream, "0")) if words.get(stream, "0").isdigit() else 0
-            for stream in ("out", "err")
-        }
-        attempt = int(words["attempt"]) if words.get("attempt", "").isdigit() else 0
-        return self._answer(
-            self._output(request.path_params["id"], words.get("at", ""), attempt, at)
+        at = {stream: answers.whole(words.get(stream, "")) or 0 for stream in ("out", "err")}
+        attempt = answers.whole(words.get("attempt", "")) or 0
+        return _Stream(
+            self, self._output(request.path_params["id"], words.get("at", ""), attempt, at)
         )
-
-    def _answer(self, source: AsyncIterator[str]) -> Response:
-        if self._open >= MOST:
-            return JSONResponse(
-                {"error": f"{MOST} streams are open already; close some pages"}, 503
-            )
-        return StreamingResponse(self._counted(source), media_type="text/event-stream")
-
-    async def _counted(self, source: AsyncIterator[str]) -> AsyncIterator[str]:
-        self._open += 1
-        try:
-            async for text in source:
-                yield text
-        finally:
-            self._open -= 1
 
     # -- what changes
 
@@ -154,9 +138,32 @@ class Streams:
         return over, entry.file, attempt
 
 
+class _Stream(StreamingResponse):
+    """One stream, which counts from before its first byte until it has ended in any way."""
+
+    def __init__(self, streams: Streams, source: AsyncIterator[str]) -> None:
+        super().__init__(source, media_type="text/event-stream")
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Be sent; of HEAD the headers only."""
+        if scope["method"] == "HEAD":
+            await Response(media_type=self.media_type)(scope, receive, send)
+            return
+        if self._streams.open >= MOST:
+            why = f"{MOST} streams are open already; close some pages"
+            await answers.Json({"error": why}, 503)(scope, receive, send)
+            return
+        self._streams.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
+
+
 def _read(path: str, at: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(disk.open_plain(path), "rb") as file:
             file.seek(at)
             return file.read(PIECE)
     except OSError:
