@@ -37,8 +37,8 @@ def request(spool: Spool, entry: Entry) -> bool:
     except FileNotFoundError:
         return False
     if not disk.is_there(spool.at(entry.file)):
-        disk.unlink(path)
-        return False
+        # RACE: a worker that has seen the request already has ended the job and removed it.
+        return not disk.unlink(path)
     who = liveness.read(spool, entry.worker or "")
     if (
         who

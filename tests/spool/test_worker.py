@@ -9,6 +9,7 @@ import pytest
 
 from queuectl import (
     admission,
+    cancellation,
     config,
     disk,
     executor,
@@ -381,3 +382,23 @@ def test_a_drop_that_the_disk_refuses_holds_up_no_other_and_loses_no_grace(
     assert len({mark for mark, _ in marks}) == 3, "as if somebody wrote: no grace runs"
     assert [verb for verb, _ in told].count("admitted") == 1
     assert ["a.json" in event["reason"] for event in events] == [True]
+
+
+def test_a_request_that_its_worker_obeys_at_once_counts_as_asked(spool, path, monkeypatch):
+    spool.enqueue({"command": "true", "id": "a"})
+    record, lock = liveness.enroll(spool, "super-1-abc", os.getpid())
+    [entry] = spool.entries_of("a")
+    claim = spool.claim(entry.file, record.worker, spool.now())
+    [entry] = spool.entries_of("a")
+    write = disk.write
+
+    def write_and_obey(file, *more, **options):
+        write(file, *more, **options)
+        spool.file(claim, spool.target(claim, "dead", spool.now()))
+        cancellation.forget(spool, claim.file)
+
+    monkeypatch.setattr(disk, "write", write_and_obey)
+
+    assert cancellation.request(spool, entry)
+    assert ids_in(path, "dead") == ["a"]
+    os.close(lock)
