@@ -57,6 +57,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def same_directory() -> Iterator[None]:
+    """A worker that runs in the process of a test leaves it in the directory of its last job."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a spool may be made."""

@@ -282,7 +282,7 @@ def main() -> None:
     try:
         if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = run()
+        code = invoke()
     except KeyboardInterrupt:
         code = 130
     end(code)
@@ -312,7 +312,7 @@ def keep_standard_descriptors() -> None:
         )  # a job may hold letters that this terminal has not
 
 
-def run(argv: list[str] | None = None) -> int:
+def invoke(argv: list[str] | None = None) -> int:
     """Run the program with these words and answer its exit code."""
     try:
         code: Any = cli.main(argv, prog_name="queuectl", standalone_mode=False)

@@ -296,11 +296,11 @@ def test_a_spool_that_is_not_ours_is_refused_in_one_line(queuectl, path):
     # Once as root, so that everything is loaded: that other user may not be able to read our interpreter.
     script = """
 import contextlib, io, os, sys
-from queuectl.cli import run
+from queuectl.cli import invoke
 with contextlib.redirect_stderr(io.StringIO()):
-    run(["--spool", "/dev/null/none", *sys.argv[1:]])
+    invoke(["--spool", "/dev/null/none", *sys.argv[1:]])
 os.setuid(65534)
-sys.exit(run(sys.argv[1:]))
+sys.exit(invoke(sys.argv[1:]))
 """
     import subprocess
 

@@ -141,7 +141,7 @@ def test_a_command_follows_a_job_that_moves(spool, path, snatch, capsys, words, 
     put(spool, "a", state)
     snatch("a")
 
-    assert cli.run(["--spool", str(path), *words.split()]) == 0
+    assert cli.invoke(["--spool", str(path), *words.split()]) == 0
 
     out, err = capsys.readouterr()
     assert (out.split()[0], err) == ("a", "")
@@ -199,12 +199,12 @@ def test_a_job_that_moves_out_of_the_choice_is_left_alone(spool, path, monkeypat
 
     for words in ("remove --state dead --yes", "dlq purge --all --yes"):
         monkeypatch.setattr(disk, "rename", rename)
-        assert cli.run(["--spool", str(path), *words.split()]) == 0
+        assert cli.invoke(["--spool", str(path), *words.split()]) == 0
         assert spool.state_of("a") == "pending"
         [entry] = spool.entries_of("a")
         spool.move(entry, "dead", entry.name)
     monkeypatch.setattr(disk, "rename", rename)
-    assert cli.run(["--spool", str(path), "remove", "a", "--state", "dead"]) == 1
+    assert cli.invoke(["--spool", str(path), "remove", "a", "--state", "dead"]) == 1
     assert "is pending by now" in capsys.readouterr().err
     assert spool.state_of("a") == "pending"
 

@@ -105,6 +105,18 @@ def test_every_room_is_on_a_floor():
     assert {room(path) for path in ROOMS} - {"__init__"} == listed
 
 
+def test_no_name_of_a_package_hides_one_of_its_modules():
+    for package in (path for path in ROOMS if path.name == "__init__.py"):
+        modules = {path.stem for path in package.parent.glob("*.py")}
+        defined = {
+            node.name
+            for node in tree(package).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+
+        assert defined & modules == set(), package
+
+
 @pytest.mark.parametrize("path", [p for p in ROOMS if room(p) not in ("__init__", "cli")], ids=room)
 def test_imports_go_down_only(path):
     height = {name: floor for floor, names in enumerate(FLOORS) for name in names}
