@@ -758,7 +758,12 @@ def test_a_port_that_is_taken_is_refused_in_one_line(reader, queuectl):
 
 
 def test_without_the_extra_it_says_how_to_get_it(spool, path):
-    code = "import sys; sys.modules['starlette'] = None; sys.modules['prometheus_client'] = None; from queuectl.cli import invoke; sys.exit(invoke(sys.argv[1:]))"
+    code = """
+import sys
+sys.modules["starlette"] = sys.modules["prometheus_client"] = None
+from queuectl.cli import invoke
+sys.exit(invoke(sys.argv[1:]))
+"""
     for command in ("dashboard", "metrics"):
         done = subprocess.run(
             [sys.executable, "-c", code, command],
