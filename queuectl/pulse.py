@@ -80,5 +80,7 @@ class Pulse:
         if liveness.beat(self._spool, hand.name):
             hand.beaten = time.monotonic()
             return
+        if not self._spool.is_itself():
+            return  # RACE: the record went with the whole spool, which the next chore tells
         self._warn(f"the record of worker {hand.name} was removed; ending it")
         os.kill(hand.pid, signal.SIGQUIT)

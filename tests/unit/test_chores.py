@@ -7,10 +7,11 @@ import pytest
 
 from queuectl import chores as room
 from queuectl.chores import Chores
-from queuectl.crew import Crew
+from queuectl.crew import Crew, Hand
 from queuectl.layout import Layout
 from queuectl.log import Log
 from queuectl.phase import Phase
+from queuectl.wire import pair
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def test_a_supervisor_does_not_end_before_its_first_chores_unless_it_must(chores
     chores.tend()
 
     assert not chores.is_busy(Phase.FINISHING)
+
+
+def test_a_spool_that_goes_just_before_a_heartbeat_is_told_as_that(chores, path, monkeypatch):
+    here, there = pair()
+    chores.spool.pin()
+    chores.crew.hands[1] = Hand(1, here, 0.0, name="w")
+    said, signalled = [], []
+    monkeypatch.setattr(chores, "warn", said.append)
+    monkeypatch.setattr(chores.pulse, "_warn", said.append)
+    monkeypatch.setattr(os, "kill", lambda *words: signalled.append(words))
+    monkeypatch.setattr(chores, "_say_how_it_is", lambda: path.rename(path.with_name("aside")))
+
+    chores.hurry()
+    chores.tend()
+
+    assert (said, signalled) == ([f"{chores.fatal}: ending the running commands and stopping"], [])
+    assert chores.fatal.startswith(f"{path} was removed, moved or replaced")
+    for line in (here, there):
+        line.close()
 
 
 def test_another_heartbeat_interval_counts_from_the_beat_that_reads_it(chores, path):
